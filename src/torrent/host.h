@@ -23,6 +23,10 @@ struct metainfo; /* torrent/metainfo.h */
 
 /* --- storage requests ------------------------------------------------------------------------- */
 
+/* A storage answer of ERR_IO has errno in `got` and in `at` the index of the file in the metainfo,
+ * or this where no one file is to blame. */
+#define STORE_NO_FILE UINT64_MAX
+
 enum store_alloc { STORE_SPARSE, STORE_FULL };
 
 /* State of one file as the store sees it; compared with resume data at start. */

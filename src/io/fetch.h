@@ -1,0 +1,31 @@
+/* fetch: HTTP(S) client (libcurl, multi interface) on the loop.
+ *
+ * Limits of each request come from struct fetch: bytes of body after decompression, seconds for
+ * the whole of it. At most FETCH_N_REDIRECTS_MAX redirects, to http and https only, and never from
+ * a global to a local address (a tracker must not make us ask our own network; checked against
+ * the addresses connected to, after name look-up).
+ *
+ * Ownership  the request is copied; the body given to fn is valid during the call
+ * Threads    the loop's thread
+ * Errors     ERR_LIMIT (body), ERR_IO (network; got: errno or 0), ERR_PROTOCOL (redirect rules),
+ *            ERR_MALFORMED (URL), ERR_CANCELLED (client freed); an HTTP status is no error
+ */
+#pragma once
+#include "base/addr.h"
+#include "torrent/host.h"
+
+struct loop;
+struct fetch_client;
+
+#define FETCH_N_REDIRECTS_MAX 5u
+#define FETCH_N_MAX           64u /* under way at once; more wait inside libcurl's queue */
+
+enum err_code fetch_client_new(struct fetch_client **out, struct loop *l, const struct addr *bind4,
+                               const struct addr *bind6, struct err *err) MUST_USE;
+void fetch_client_free(struct fetch_client *c); /* what is under way is dropped; fn is not called */
+/* fn is called exactly once, later, unless the client is freed. */
+void fetch_start(struct fetch_client *c, const struct fetch *request,
+                 void (*fn)(void *ctx, uint64_t job, const struct err *err, uint32_t http_status,
+                            struct bytes body),
+                 void *ctx, uint64_t job);
+size_t fetch_n_out(const struct fetch_client *c);
