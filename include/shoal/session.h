@@ -63,8 +63,7 @@ SHOAL_API uint16_t shoal_session_port(const struct shoal_session *session);
 SHOAL_API void shoal_session_set_limits(struct shoal_session *session, uint64_t max_down_per_s,
                                         uint64_t max_up_per_s);
 
-/* --- running ------------------------------------------------------------------------------------
- */
+/* --- running --------------------------------------------------------------------------------- */
 
 /* Handle what is ready; wait for at most timeout_ms (-1: for ever) until something was. Returns as
  * soon as an event waits. */
@@ -75,8 +74,7 @@ SHOAL_API int shoal_session_timeout_ms(const struct shoal_session *session);
  * may make. */
 SHOAL_API void shoal_session_wake(struct shoal_session *session);
 
-/* --- torrents
- * ------------------------------------------------------------------------------------- */
+/* --- torrents -------------------------------------------------------------------------------- */
 
 enum shoal_check {
     SHOAL_CHECK_IF_NEEDED, /* what resume data does not vouch for */
@@ -183,8 +181,12 @@ struct shoal_peer {
 SHOAL_API size_t shoal_torrent_peers(struct shoal_session *session, uint32_t torrent,
                                      struct shoal_peer *out, size_t out_cap);
 
-/* --- events
- * ------------------------------------------------------------------------------------------ */
+/* Where the bytes came from and went to since the torrent was added: one entry per peer address that
+ * gave or took payload, those that have left included; the smallest are forgotten beyond 1,024. */
+SHOAL_API size_t shoal_torrent_sources(struct shoal_session *session, uint32_t torrent,
+                                       struct shoal_peer *out, size_t out_cap);
+
+/* --- events ---------------------------------------------------------------------------------- */
 
 enum shoal_event_kind {
     SHOAL_EVENT_STATE,       /* `state`: the torrent's new one                         */
@@ -210,15 +212,13 @@ struct shoal_event {
  * dropped first. */
 SHOAL_API bool shoal_session_next_event(struct shoal_session *session, struct shoal_event *out);
 
-/* --- counters
- * ---------------------------------------------------------------------------------------- */
+/* --- counters -------------------------------------------------------------------------------- */
 
 /* Every refusal and every way to misbehave has a counter: walk index from 0 until false. */
 SHOAL_API bool shoal_session_counter(const struct shoal_session *session, size_t index,
                                      const char **out_name, uint64_t *out_value);
 
-/* --- a tracker of one's own
- * ------------------------------------------------------------------------ */
+/* --- a tracker of one's own ------------------------------------------------------------------ */
 
 /* Run an HTTP and UDP tracker inside the session. port 0: the system picks one; *out_port tells. */
 SHOAL_API enum shoal_err shoal_session_serve_tracker(struct shoal_session *session, uint16_t port,
