@@ -9,7 +9,7 @@
  */
 #pragma once
 #include "base/bytes.h"
-#include "crypto/sha.h"
+#include "torrent/merkle.h"
 
 /* --- handshake (BEP 3) ---------------------------------------------------------------------------
  */
@@ -38,6 +38,8 @@ uint32_t handshake_features(const struct handshake *h);
 /* ERR_UNSUPPORTED: the first 20 bytes are not the protocol's name (perhaps an encrypted start). */
 enum err_code handshake_read(struct bytes in, struct handshake *out, struct err *err) MUST_USE;
 void handshake_write(struct writer *w, const struct handshake *h);
+/* What has come so far, 0 to 68 bytes, can still become a handshake. */
+bool handshake_may_begin(struct bytes in);
 
 /* --- messages ------------------------------------------------------------------------------------
  */
@@ -64,22 +66,15 @@ enum msg_id {
     MSG_HASH_REJECT = 23
 };
 
-#define REQUEST_LEN_MAX       (128u * 1024u) /* ours: BEP 3's peers close above 2^14, we above 2^17 */
-#define WIRE_N_PIECES_MAX     0x200000u      /* ours: as libtorrent; bounds a bitfield */
-#define BITFIELD_LEN_MAX      (WIRE_N_PIECES_MAX / 8u)
-#define EXTENDED_LEN_MAX      (128u * 1024u) /* ours: id byte and payload; BEP 9 needs 17 KiB */
-#define HASH_REQUEST_LEN_MAX  512u           /* BEP 52: "SHOULD NOT be greater than 512" */
-#define HASH_PROOF_LAYERS_MAX 64u            /* ours: a tree of 2^30 leaves has 31 layers */
-#define PIECE_HEAD_LEN        13u            /* prefix, id, index, begin */
-#define PEER_MSG_LEN_MAX      64u            /* any message of ours without its variable part */
+#define REQUEST_LEN_MAX   (128u * 1024u) /* ours: BEP 3's peers close above 2^14, we above 2^17 */
+#define WIRE_N_PIECES_MAX 0x200000u      /* ours: as libtorrent; bounds a bitfield */
+#define BITFIELD_LEN_MAX  (WIRE_N_PIECES_MAX / 8u)
+#define EXTENDED_LEN_MAX  (128u * 1024u) /* ours: id byte and payload; BEP 9 needs 17 KiB */
+#define PIECE_HEAD_LEN    13u            /* prefix, id, index, begin */
+#define PEER_MSG_LEN_MAX  64u            /* any message of ours without its variable part */
 
 struct wire_block { /* request, cancel, reject; and the head of piece */
     uint32_t piece, begin, len;
-};
-
-struct wire_hash_ref { /* BEP 52: hash request, hash reject, and the head of hashes */
-    uint8_t root[SHA256_LEN];
-    uint32_t base_layer, index, length, proof_layers;
 };
 
 /* A message other than piece, decoded. Which member holds follows from id. */
@@ -95,13 +90,13 @@ struct wire_msg {
             struct bytes payload;
         } extended;
         struct {
-            struct wire_hash_ref ref;
+            struct merkle_request ref; /* BEP 52: hash request, hashes, hash reject */
             struct bytes list; /* hashes: whole SHA-256 values, base layer first; else empty */
         } hashes;
     };
 };
 
-bool wire_hash_ref_equal(const struct wire_hash_ref *a, const struct wire_hash_ref *b);
+bool merkle_request_equal(const struct merkle_request *a, const struct merkle_request *b);
 
 /* True for the ids that this codec knows, piece included. */
 bool peer_msg_is_known(uint8_t id);
@@ -126,7 +121,7 @@ void peer_msg_write_port(struct writer *w, uint16_t port);
 void peer_msg_write_extended(struct writer *w, uint8_t ext_id, struct bytes payload); /* + 6 */
 /* The 6 bytes before a payload of payload_len that follows in pieces. */
 void peer_msg_write_extended_head(struct writer *w, uint8_t ext_id, size_t payload_len);
-void peer_msg_write_hash_request(struct writer *w, const struct wire_hash_ref *r);
-void peer_msg_write_hash_reject(struct writer *w, const struct wire_hash_ref *r);
-void peer_msg_write_hashes(struct writer *w, const struct wire_hash_ref *r,
+void peer_msg_write_hash_request(struct writer *w, const struct merkle_request *r);
+void peer_msg_write_hash_reject(struct writer *w, const struct merkle_request *r);
+void peer_msg_write_hashes(struct writer *w, const struct merkle_request *r,
                            struct bytes list); /* +53 */

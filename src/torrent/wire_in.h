@@ -55,28 +55,29 @@ struct wire_event {
 
 enum wire_in_state { WIRE_IN_HANDSHAKE, WIRE_IN_MSG, WIRE_IN_BLOCK, WIRE_IN_SKIP, WIRE_IN_FAILED };
 
-#define WIRE_IN_SMALL_CAP 72u /* a handshake; every fixed message */
+#define WIRE_IN_SMALL_CAP 72u /* a handshake; every message of fixed length */
 
 struct wire_in {
     struct mem *mem;
     enum wire_in_state state;
-    struct err err;
+    struct err err;             /* err.at: offset in the stream of the message that failed */
     struct handshake handshake; /* filled as the events say */
     uint64_t n_bytes, n_msgs, n_unknown;
     /* rules */
     uint32_t features; /* agreed: ours & theirs, by the engine */
     uint32_t n_pieces; /* 0: not known yet */
     /* the batch */
-    struct bytes in;  /* not parsed yet */
-    size_t lent_len;  /* of the block's buffer, by the last wire_in_lend */
-    size_t block_new; /* laid down in the block's buffer, not told yet */
+    struct bytes in; /* not parsed yet */
     const uint8_t *scratch;
+    uint32_t lent_len;  /* of the block's buffer, by the last wire_in_lend */
+    uint32_t block_new; /* laid down in the block's buffer, not told yet */
+    uint64_t at;        /* offset of the message under way */
     bool was_hash_told;
-    /* a message that is not complete */
+    /* what is here of a message that is not complete */
+    bool is_keep_given; /* the message was given out: let go of it at the next call */
     uint8_t small[WIRE_IN_SMALL_CAP];
-    uint8_t *keep; /* small, or heap */
-    size_t keep_len, keep_cap;
-    bool is_keep_given; /* a view of keep is out: let go of it at the next call */
+    uint8_t *heap; /* instead of small, when that is not enough */
+    uint32_t keep_len, heap_cap;
     /* the block under way, or what is skipped */
     struct wire_block block;
     uint8_t *block_buf; /* NULL: dropped */
