@@ -21,7 +21,7 @@
 struct layout;   /* torrent/layout.h: where the bytes of pieces lie in files */
 struct metainfo; /* torrent/metainfo.h */
 
-/* --- storage requests ------------------------------------------------------------------------- */
+/* --- storage requests ------------------------------------------------------------------------ */
 
 /* A storage answer of ERR_IO has errno in `got` and in `at` the index of the file in the metainfo,
  * or this where no one file is to blame. */
@@ -41,7 +41,7 @@ struct store_open {
     const struct metainfo *info; /* outlives the storage */
     const char *dir;             /* folder that holds the torrent's top name */
     enum store_alloc alloc;
-    bool is_read_only;           /* a seed's data: nothing is created or changed */
+    bool is_read_only;             /* a seed's data: nothing is created or changed */
     struct store_file_stat *files; /* out: one per file of the metainfo, in its order */
 };
 
@@ -49,17 +49,18 @@ struct store_open {
  * run before it ended; at most one such request per piece is under way. */
 struct store_put {
     uint32_t torrent, piece;
-    uint32_t begin, len;            /* bytes of the piece; begin is a multiple of BLOCK_LEN */
-    const uint8_t *const *blocks;   /* div_ceil(len, BLOCK_LEN) pointers, the last may be short */
-    struct sha1_state *v1;          /* updated with the run; NULL where v1 does not matter */
-    uint32_t v1_zeros;              /* zero bytes (pad files) to hash after the run, with v1_last */
-    bool v1_last;                   /* the run ends the piece: finish v1, compare with v1_want */
+    uint32_t begin, len;          /* bytes of the piece; begin is a multiple of BLOCK_LEN */
+    const uint8_t *const *blocks; /* div_ceil(len, BLOCK_LEN) pointers, the last may be short */
+    struct sha1_state *v1;        /* updated with the run; NULL where v1 does not matter */
+    uint32_t v1_zeros;            /* zero bytes (pad files) to hash after the run, with v1_last */
+    bool v1_last;                 /* the run ends the piece: finish v1, compare with v1_want */
     uint8_t v1_want[SHA1_LEN];
-    uint8_t (*v2_leaves)[SHA256_LEN]; /* out: SHA-256 of each block; NULL where v2 does not matter */
+    uint8_t (
+        *v2_leaves)[SHA256_LEN]; /* out: SHA-256 of each block; NULL where v2 does not matter */
     const uint8_t (*v2_want)[SHA256_LEN]; /* leaves known to be right, or NULL: not known yet */
-    bool is_hash_only;              /* do not write */
-    bool is_bad;                    /* out: v1 or a known leaf differs; nothing was written */
-    bool is_written;                /* out */
+    bool is_hash_only;                    /* do not write */
+    bool is_bad;                          /* out: v1 or a known leaf differs; nothing was written */
+    bool is_written;                      /* out */
 };
 
 /* Read one piece of the data on disk and hash it (recheck). A piece that cannot be read because
@@ -77,19 +78,19 @@ struct store_read {
     uint8_t *out;
 };
 
-/* --- fetching ----------------------------------------------------------------------------------- */
+/* --- fetching -------------------------------------------------------------------------------- */
 
 struct fetch {
-    const char *url;       /* http or https */
+    const char *url; /* http or https */
     const char *user_agent;
-    size_t body_len_max;   /* after decompression; more is ERR_LIMIT */
-    uint32_t timeout_ms;   /* for the whole of it */
+    size_t body_len_max;            /* after decompression; more is ERR_LIMIT */
+    uint32_t timeout_ms;            /* for the whole of it */
     uint64_t range_from, range_len; /* range_len 0: no Range header */
-    uint8_t ip_family;     /* ADDR_NONE: any; ADDR_V4 or ADDR_V6: only that */
-    bool is_tracker;       /* for the host's rules on which addresses may be asked */
+    uint8_t ip_family;              /* ADDR_NONE: any; ADDR_V4 or ADDR_V6: only that */
+    bool is_tracker;                /* for the host's rules on which addresses may be asked */
 };
 
-/* --- the table --------------------------------------------------------------------------------- */
+/* --- the table ------------------------------------------------------------------------------- */
 
 enum torrent_socket { SOCKET_TCP = 0 }; /* uTP joins here */
 
@@ -126,7 +127,8 @@ struct torrent_host {
     void (*store_read)(void *ctx, uint64_t job, struct store_read *request);
     void (*store_sync)(void *ctx, uint64_t job, uint32_t torrent);
     /* Fresh sizes and times, one per file, for resume data. */
-    void (*store_stat)(void *ctx, uint64_t job, uint32_t torrent, struct store_file_stat *out_files);
+    void (*store_stat)(void *ctx, uint64_t job, uint32_t torrent,
+                       struct store_file_stat *out_files);
     void (*store_close)(void *ctx, uint64_t job, uint32_t torrent);
 
     /* Resume data of the torrent with this key (its info-hash), replaced atomically. The bytes are

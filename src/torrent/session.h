@@ -21,47 +21,47 @@ struct magnet;   /* torrent/magnet.h */
 
 struct session;
 
-#define PEER_ID_LEN 20u
+#define PEER_ID_LEN       20u
 #define SESSION_CONN_NONE 0u /* conn ids are never 0 */
 
 struct session_config {
     uint8_t peer_id[PEER_ID_LEN];
-    char user_agent[32];          /* "shoal/0.1.0": HTTP trackers and the extension handshake's v */
-    uint16_t listen_port;         /* told to trackers and peers; 0: we cannot be dialled */
-    uint32_t n_conns_max;         /* all torrents; 0: default 500 */
-    uint32_t n_conns_per_torrent_max; /* 0: default 100 */
-    uint32_t n_half_open_max;     /* connects under way; 0: default 30 */
-    uint32_t n_upload_slots;      /* 0: follow the upload capacity */
+    char user_agent[32];  /* "shoal/0.1.0": HTTP trackers and the extension handshake's v */
+    uint16_t listen_port; /* told to trackers and peers; 0: we cannot be dialled */
+    uint32_t n_conns_max; /* all torrents; 0: default 500 */
+    uint32_t n_conns_per_torrent_max;      /* 0: default 100 */
+    uint32_t n_half_open_max;              /* connects under way; 0: default 30 */
+    uint32_t n_upload_slots;               /* 0: follow the upload capacity */
     uint64_t max_down_per_s, max_up_per_s; /* bytes; 0: no limit */
-    size_t cache_len_max;         /* bytes of blocks in memory; 0: default 32 MiB */
-    bool is_pex_off, is_local_peers_only; /* the latter: dial and accept loopback/private only */
-    bool is_announce_off;         /* no trackers at all (tests, --peer only) */
-    const char *announce_ip;      /* &ip= for trackers; NULL: none */
+    size_t cache_len_max;                  /* bytes of blocks in memory; 0: default 32 MiB */
+    bool is_pex_off, is_local_peers_only;  /* the latter: dial and accept loopback/private only */
+    bool is_announce_off;                  /* no trackers at all (tests, --peer only) */
+    const char *announce_ip;               /* &ip= for trackers; NULL: none */
 };
 
 enum torrent_state {
-    TORRENT_OPENING,    /* storage is being opened, files compared with resume data */
-    TORRENT_CHECKING,   /* data on disk is hashed */
-    TORRENT_METADATA,   /* magnet: the info dictionary is being fetched (BEP 9) */
+    TORRENT_OPENING,  /* storage is being opened, files compared with resume data */
+    TORRENT_CHECKING, /* data on disk is hashed */
+    TORRENT_METADATA, /* magnet: the info dictionary is being fetched (BEP 9) */
     TORRENT_DOWNLOADING,
-    TORRENT_FINISHED,   /* everything wanted is here, some files were not wanted */
-    TORRENT_SEEDING,    /* everything is here */
-    TORRENT_ERROR,      /* storage failed: no transfer until session_resume */
+    TORRENT_FINISHED, /* everything wanted is here, some files were not wanted */
+    TORRENT_SEEDING,  /* everything is here */
+    TORRENT_ERROR,    /* storage failed: no transfer until session_resume */
     TORRENT_PAUSED,
-    TORRENT_STOPPING,   /* last sync, resume data, stopped announce */
-    TORRENT_STOPPED     /* session_remove finished; the id is free after the event */
+    TORRENT_STOPPING, /* last sync, resume data, stopped announce */
+    TORRENT_STOPPED   /* session_remove finished; the id is free after the event */
 };
 
 enum torrent_check { CHECK_IF_NEEDED, CHECK_ALL, CHECK_TRUST }; /* at start: the data on disk */
 
 struct torrent_params {
-    struct metainfo *info;   /* taken over; or NULL with magnet */
-    struct magnet *magnet;   /* copied; NULL with info. torrent/magnet.h */
-    const char *dir;         /* copied */
-    struct bytes resume;     /* what resume_save got last; may be empty */
+    struct metainfo *info; /* taken over; or NULL with magnet */
+    struct magnet *magnet; /* copied; NULL with info. torrent/magnet.h */
+    const char *dir;       /* copied */
+    struct bytes resume;   /* what resume_save got last; may be empty */
     enum torrent_check check;
     enum store_alloc alloc;
-    bool is_seed_only;       /* storage opened read-only; missing data is an error */
+    bool is_seed_only; /* storage opened read-only; missing data is an error */
     bool is_sequential;
     bool is_paused;
     const uint8_t *file_priorities; /* one per file, 0 = not wanted, 1..7; copied; NULL: all 4 */
@@ -94,9 +94,9 @@ struct session_event {
 struct peer_stats {
     struct addr addr;
     uint8_t peer_id[PEER_ID_LEN];
-    char client[48];            /* escaped; from v of the extension handshake or the peer id */
+    char client[48]; /* escaped; from v of the extension handshake or the peer id */
     uint64_t down_total, up_total, down_per_s, up_per_s; /* payload bytes */
-    uint32_t n_have;            /* pieces */
+    uint32_t n_have;                                     /* pieces */
     uint32_t n_requests_out, n_requests_in, queue_target;
     bool am_choking, am_interested, peer_choking, peer_interested;
     bool is_snubbed, is_optimistic, is_incoming, is_seed, is_upload_only, is_v2;
@@ -107,25 +107,27 @@ struct torrent_stats {
     struct err err;
     uint64_t total_len, wanted_len, have_len, have_wanted_len; /* payload bytes, pads not counted */
     uint32_t n_pieces, n_have, n_checked;
-    uint64_t down_total, up_total;       /* payload, since added */
+    uint64_t down_total, up_total; /* payload, since added */
     uint64_t down_per_s, up_per_s;
-    uint64_t wasted_len, bad_len;        /* duplicate or late; failed the hash */
+    uint64_t wasted_len, bad_len; /* duplicate or late; failed the hash */
     uint32_t n_peers, n_connecting, n_seeds, n_known_peers, n_unchoked, n_interested;
-    uint32_t min_availability;           /* copies of the rarest wanted missing piece among peers */
+    uint32_t min_availability; /* copies of the rarest wanted missing piece among peers */
     uint64_t tracker_next_at_us;
-    uint64_t progress_at_us;             /* last verified piece, or start */
+    uint64_t progress_at_us; /* last verified piece, or start */
 };
 
-/* --- life ---------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 enum err_code session_new(struct session **out, struct mem *mem, const struct torrent_host *host,
                           const struct session_config *config, struct log *log, uint64_t now_us,
                           uint64_t rng_seed, struct err *err) MUST_USE;
-void session_free(struct session *s); /* no host call is made; jobs under way must be answered or gone */
+void session_free(
+    struct session *s); /* no host call is made; jobs under way must be answered or gone */
 
 enum err_code session_add(struct session *s, uint64_t now_us, const struct torrent_params *params,
                           uint32_t *out_torrent, struct err *err) MUST_USE;
-void session_remove(struct session *s, uint64_t now_us, uint32_t torrent); /* ends in EVENT_STOPPED */
+void session_remove(struct session *s, uint64_t now_us,
+                    uint32_t torrent); /* ends in EVENT_STOPPED */
 void session_pause(struct session *s, uint64_t now_us, uint32_t torrent);
 void session_resume(struct session *s, uint64_t now_us, uint32_t torrent);
 /* Peers from outside: --peer, x.pe. */
@@ -135,7 +137,7 @@ void session_set_limits(struct session *s, uint64_t now_us, uint64_t max_down_pe
 void session_set_file_priorities(struct session *s, uint64_t now_us, uint32_t torrent,
                                  const uint8_t *priorities, size_t n);
 
-/* --- inputs -------------------------------------------------------------------------------------- */
+/* --- inputs ---------------------------------------------------------------------------------- */
 
 /* A connection came in. False: refused, the host closes it and the id means nothing. */
 bool session_on_accept(struct session *s, uint64_t now_us, const struct addr *from,
@@ -166,15 +168,21 @@ void session_on_store_error(struct session *s, uint64_t now_us, uint32_t torrent
 void session_on_tick(struct session *s, uint64_t now_us);
 uint64_t session_deadline_us(const struct session *s);
 
-/* --- what the owner may ask ------------------------------------------------------------------------ */
+/* --- what the owner may ask ------------------------------------------------------------------ */
 
 bool session_next_event(struct session *s, struct session_event *out);
 bool session_torrent_stats(struct session *s, uint64_t now_us, uint32_t torrent,
                            struct torrent_stats *out);
 size_t session_peers(struct session *s, uint64_t now_us, uint32_t torrent, struct peer_stats *out,
                      size_t out_cap);
-const struct metainfo *session_metainfo(const struct session *s, uint32_t torrent); /* NULL: not yet */
-const uint8_t *session_have_bits(const struct session *s, uint32_t torrent);        /* wire form */
+/* Like session_peers, but since the torrent was added: an entry per address that gave or took
+ * payload, gone ones included; bounded, the smallest contributors are forgotten first. Of
+ * peer_stats only addr, client and the totals are filled. */
+size_t session_sources(struct session *s, uint64_t now_us, uint32_t torrent, struct peer_stats *out,
+                       size_t out_cap);
+const struct metainfo *session_metainfo(const struct session *s,
+                                        uint32_t torrent);                   /* NULL: not yet */
+const uint8_t *session_have_bits(const struct session *s, uint32_t torrent); /* wire form */
 /* In words, what the torrent waits for; one or more lines, terminated. Returns out. */
 char *session_torrent_why(struct session *s, uint64_t now_us, uint32_t torrent, char *out,
                           size_t out_cap);
