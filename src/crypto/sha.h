@@ -9,9 +9,12 @@
  */
 #pragma once
 #include "base/bytes.h"
+#ifndef OPENSSL_SUPPRESS_DEPRECATED
+#define OPENSSL_SUPPRESS_DEPRECATED /* the block functions: OpenSSL 3 would rather see EVP used */
+#endif
 #include <openssl/sha.h>
 
-#define SHA1_LEN 20u
+#define SHA1_LEN   20u
 #define SHA256_LEN 32u
 
 struct sha1_state {
