@@ -42,8 +42,7 @@ int ui_usage(const char *command, const char *fmt, ...)
     return EXIT_USAGE;
 }
 
-/* --- options ------------------------------------------------------------------------------------
- */
+/* --- options --------------------------------------------------------------------------------- */
 
 #define KEY_BASE 1000 /* above every letter */
 #define KEY_HELP 999
@@ -198,8 +197,7 @@ bool ui_read_duration_s(struct ui_options *o, uint64_t *out)
     return read_with_unit(o->value, units, out) || bad_value(o, "a time such as 90, 15m, 2h or 1d");
 }
 
-/* --- numbers for people --------------------------------------------------------------------------
- */
+/* --- numbers for people ---------------------------------------------------------------------- */
 
 char *ui_size(uint64_t len, char out[UI_NUMBER_CAP])
 {
@@ -234,8 +232,7 @@ char *ui_duration(uint64_t s, char out[UI_NUMBER_CAP])
     return out;
 }
 
-/* --- progress line
- * -------------------------------------------------------------------------------- */
+/* --- progress line --------------------------------------------------------------------------- */
 
 bool ui_is_terminal(FILE *f)
 {

@@ -17,8 +17,7 @@ int ui_fail_err(const char *subject, const struct err *err);
 /* The message and a pointer to --help; returns EXIT_USAGE. */
 int ui_usage(const char *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* --- options ------------------------------------------------------------------------------------
- */
+/* --- options --------------------------------------------------------------------------------- */
 
 struct ui_option {
     const char *name; /* without the dashes */
@@ -52,16 +51,14 @@ bool ui_read_u64(struct ui_options *o, uint64_t min, uint64_t max, uint64_t *out
 bool ui_read_size(struct ui_options *o, uint64_t *out);       /* 16K, 1.5M, 2G: powers of 1024 */
 bool ui_read_duration_s(struct ui_options *o, uint64_t *out); /* 90, 90s, 15m, 2h, 1d */
 
-/* --- numbers for people --------------------------------------------------------------------------
- */
+/* --- numbers for people ---------------------------------------------------------------------- */
 
 #define UI_NUMBER_CAP 32u
 char *ui_size(uint64_t len, char out[UI_NUMBER_CAP]);         /* "1.4 GiB" */
 char *ui_rate(uint64_t per_s, char out[UI_NUMBER_CAP]);       /* "12.5 MiB/s" */
 char *ui_duration(uint64_t seconds, char out[UI_NUMBER_CAP]); /* "1:02:03", "42 s" */
 
-/* --- progress line
- * -------------------------------------------------------------------------------- */
+/* --- progress line --------------------------------------------------------------------------- */
 
 bool ui_is_terminal(FILE *f);
 /* Replaces the line on stderr if that is a terminal, cut to its width; nothing otherwise. */

@@ -276,6 +276,9 @@ class ShoalTracker(Process):
         except OSError:
             return False
 
+    def n_peers(self):
+        return self.stats()["peers"]
+
     def stats(self):
         return json.load(urllib.request.urlopen(f"http://{self.ip}:{self.port}/stats.json", timeout=5))
 
@@ -440,6 +443,7 @@ class Rtorrent(Process):
         os.makedirs(save_dir, exist_ok=True)
         session = lab.folder(f"rtorrent{Rtorrent.n}")
         rc = os.path.join(session, "rc")
+        self.done_path = os.path.join(session, "done")
         with open(rc, "w") as f:
             f.write(f"""system.daemon.set = true
 session.path.set = {session}
@@ -455,6 +459,7 @@ pieces.hash.on_completion.set = no
 throttle.max_uploads.global.set = 200
 throttle.max_uploads.set = 50
 throttle.min_peers.normal.set = 1
+method.set_key = event.download.finished,touch,"execute.nothrow=touch,{self.done_path}"
 load.start = {torrent}
 """)
         super().__init__(lab, f"rtorrent-{Rtorrent.n}", ["rtorrent", "-n", "-o", f"import={rc}"],

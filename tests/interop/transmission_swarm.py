@@ -1,0 +1,40 @@
+"""Transmission 3.00 as downloader from shoal and as seed to shoal: v1, hybrid (v1 half), magnet links. It starts
+encrypted and comes back in the clear, and its first byte takes 10 seconds or more."""
+
+from swarmcases import downloads_from_shoal, seeds_to_shoal
+from swarmlib import Transmission, main
+
+
+def down(ground, source, out):
+    Transmission(ground.lab, source, out)
+
+
+def seed(ground, torrent, src):
+    Transmission(ground.lab, torrent, src).wait_seeding()
+
+
+def down_v1(lab):
+    downloads_from_shoal(lab, down, "--v1")
+
+
+def down_hybrid(lab):
+    downloads_from_shoal(lab, down, "--hybrid")
+
+
+def down_magnet(lab):
+    downloads_from_shoal(lab, down, "--v1", is_magnet=True)
+
+
+def seed_v1(lab):
+    seeds_to_shoal(lab, seed, "--v1")
+
+
+def seed_hybrid(lab):
+    seeds_to_shoal(lab, seed, "--hybrid")
+
+
+def seed_magnet(lab):
+    seeds_to_shoal(lab, seed, "--v1", is_magnet=True)
+
+
+main([down_v1, down_hybrid, down_magnet, seed_v1, seed_hybrid, seed_magnet])
