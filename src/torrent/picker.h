@@ -43,8 +43,10 @@
 #define PICKER_SCAN_MAX         2048u /* ours: bench_picker */
 #define PICKER_SAMPLE_MAX       256u  /* ours: the best of so many random ones is rare enough */
 #define PICKER_EXTENT_LEN       (4u << 20) /* a fast peer's run of equally rare pieces stays in one */
-#define PICKER_STALE_US         5000000u /* ours: a block asked so long ago may be asked of an idle peer \
+#define PICKER_STALE_US                                                                            \
+    5000000u /* ours: a block asked so long ago may be asked of an idle peer \
                                           */
+#define PICKER_YOUNG_US         500000u /* ours: ... and before this of nobody */
 #define PICKER_PRIORITY_MAX     7u
 #define PICKER_PRIORITY_DEFAULT 4u
 #define PICKER_NONE             UINT32_MAX
@@ -54,7 +56,7 @@ enum picker_speed { PICKER_SLOW, PICKER_MEDIUM, PICKER_FAST }; /* see pipeline_s
 
 struct picker_peer {
     struct list_node in_picker;
-    const void *owner;      /* for whoever reads picker_why and picker_requester */
+    const void *owner;      /* for whoever reads picker_why */
     struct bitset *have;    /* borrowed; may be NULL when is_seed */
     bool is_seed;           /* had everything when it was added (bitfield or have all) */
     bool is_on_parole;      /* set by the owner at any time: gets whole pieces of its own only */
@@ -103,6 +105,7 @@ struct picker {
     struct bitset idle;   /* wanted and in state IDLE: what an order holds */
     struct picker_order orders[PICKER_PRIORITY_MAX + 1]; /* [0] is never used */
     bool is_order_stale;                                 /* the next pick sorts anew */
+    bool is_interest_stale;                              /* until picker_update_interest */
     uint32_t n_idle;
     struct picker_partial **partials; /* PARTIAL and FULL; those with free blocks first */
     uint32_t n_partials, n_open, partials_cap;
@@ -111,6 +114,7 @@ struct picker {
     struct list peers;
     uint32_t n_seeds;
     uint32_t duplicate_cursor;
+    uint64_t pick_serial;
     struct picker_counters counters;
 };
 
@@ -157,7 +161,8 @@ static inline bool picker_is_interesting(const struct picker_peer *peer)
  */
 
 /* Up to n blocks to ask of the peer now; they count as asked from here on. Fewer than n: there is
- * nothing more for this peer now. */
+ * nothing more for this peer now; ask again after a HAVE, a drop of others' requests, a failed piece,
+ * and at least each second (requests of others grow old and late). */
 uint32_t picker_pick(struct picker *p, uint64_t now_us, struct picker_peer *peer, uint32_t n,
                      struct wire_block *out);
 /* The same from one piece (BEP 6: allowed fast while choked, suggest), which must be wanted and the
