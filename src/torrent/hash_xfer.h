@@ -18,7 +18,8 @@
  *            hash_fetch_drop_leaves
  * Threads    one owner
  * Errors     ERR_NO_MEMORY, ERR_LIMIT
- * Memory     fetch: 16 bytes per run of a missing layer; the layers under way; HASH_LEAVES_MAX
+ * Files      hash_xfer.c fetches, hash_serve.c serves
+ * Memory     fetch: 12 bytes per run of a missing layer; the layers under way; HASH_LEAVES_MAX
  *            pieces. serve: HASH_SERVE_CACHE_LEN_MAX of trees
  */
 #pragma once
@@ -28,13 +29,11 @@
 #include "torrent/merkle.h"
 #include "torrent/metainfo.h"
 
-#define HASH_PEERS_MAX     64u              /* ours: more are refused; offered later again */
-#define HASH_PEER_REQUESTS 4u               /* ours: out to one peer at once */
-#define HASH_LEAVES_MAX    16u              /* ours: pieces whose leaves are wanted at once */
-#define HASH_TIMEOUT_US    (10u * US_PER_S) /* ours */
-#define HASH_REJECT_WAIT_US                                                                        \
-    (20u * US_PER_S) /* ours: before a peer that rejected a layer (or leaves)                      \
-                        is asked for one again */
+#define HASH_PEERS_MAX      64u              /* ours: more are refused; offered later again */
+#define HASH_PEER_REQUESTS  4u               /* ours: out to one peer at once */
+#define HASH_LEAVES_MAX     16u              /* ours: pieces whose leaves are wanted at once */
+#define HASH_TIMEOUT_US     (20u * US_PER_S) /* ours */
+#define HASH_REJECT_WAIT_US (20u * US_PER_S) /* ours: a peer that rejected, or was silent, waits */
 
 struct hash_fetch;
 
@@ -60,9 +59,9 @@ bool hash_fetch_next(struct hash_fetch *f, uint64_t now_us, uint32_t conn,
 
 enum hash_verdict {
     HASH_TAKEN,       /* proven; more is needed before anything is complete */
-    HASH_LAYER_DONE,  /* a layer is in the metainfo now: *out_file */
+    HASH_LAYER_DONE,  /* a layer is in the metainfo now: *out_file, and each file with that root */
     HASH_LEAVES_DONE, /* hash_fetch_leaves gives them: *out_piece */
-    HASH_IGNORED,     /* not asked of this peer, or timed out */
+    HASH_IGNORED,     /* not asked of this peer, timed out, or not wanted any more */
     HASH_BAD,         /* does not prove: the sender lied; close and ban */
     HASH_NO_MEMORY    /* taken as if it had timed out */
 };
@@ -85,11 +84,11 @@ void hash_fetch_check(const struct hash_fetch *f);
 /* --- serving
  * --------------------------------------------------------------------------------------- */
 
-#define HASH_SERVE_TREES         12u         /* ours: trees kept, least recently used go */
-#define HASH_SERVE_CACHE_LEN_MAX (32u << 20) /* ours: bytes of trees; one larger tree is refused   \
-                                              */
-#define HASH_SERVE_RATE  65536u              /* ours: hashes a second made or sent per peer */
-#define HASH_SERVE_BURST (1u << 20)
+#define HASH_SERVE_TREES         12u         /* ours: trees kept, the least recently used go */
+#define HASH_SERVE_CACHE_LEN_MAX (32u << 20) /* ours: bytes of trees kept, unless one is larger */
+#define HASH_SERVE_RATE          16384u      /* ours: hashes a second that one peer gets */
+#define HASH_SERVE_BURST         262144u     /* ours */
+#define HASH_SERVE_BLOCK_COST    64u         /* ours: one block read back costs as many hashes */
 
 struct hash_serve; /* one per torrent */
 

@@ -25,15 +25,12 @@
 #include "torrent/ext_handshake.h"
 #include "torrent/ut_metadata.h"
 
-#define METADATA_N_PIECES_MAX  (METADATA_LEN_MAX / METADATA_PIECE_LEN)
-#define METADATA_PEERS_MAX     64u /* ours: more are refused; the engine offers them later */
-#define METADATA_PEER_REQUESTS 4u  /* ours */
-#define METADATA_TIMEOUT_US    (8u * US_PER_S) /* ours: then another peer is asked too */
-#define METADATA_REJECT_WAIT_US                                                                    \
-    (30u * US_PER_S) /* ours: before a peer that rejected is asked again */
-#define METADATA_STRIKES_MAX                                                                       \
-    4u /* ours: time-outs in a row, then the peer is passed over                                   \
-          until METADATA_REJECT_WAIT_US has gone by */
+#define METADATA_N_PIECES_MAX   (METADATA_LEN_MAX / METADATA_PIECE_LEN)
+#define METADATA_PEERS_MAX      64u /* ours: more are refused; the engine offers them later */
+#define METADATA_PEER_REQUESTS  4u  /* ours */
+#define METADATA_TIMEOUT_US     (8u * US_PER_S)  /* ours: others are asked; a late answer counts */
+#define METADATA_REJECT_WAIT_US (30u * US_PER_S) /* ours: before a peer that rejected is asked */
+#define METADATA_STRIKES_MAX    4u /* ours: time-outs in a row, then passed over for as long */
 
 struct metadata_want {
     bool has_v1, has_v2; /* at least one; a hybrid magnet wants both */
@@ -46,7 +43,8 @@ enum metadata_verdict {
     METADATA_DONE,     /* all here and verified */
     METADATA_HASH_BAD, /* all were here and the hash is wrong: begun again; see next_blamed */
     METADATA_IGNORED,  /* unasked, or from a peer not known: counted */
-    METADATA_BAD       /* size or length disagree with what this peer said: it is to blame */
+    METADATA_BAD, /* size or length disagree with what it said: it is asked no more; close it */
+    METADATA_NO_MEMORY /* no room for the whole: the piece will be asked for again */
 };
 
 struct metadata_fetch;
@@ -68,10 +66,10 @@ enum metadata_verdict metadata_fetch_on_data(struct metadata_fetch *f, uint64_t 
                                              uint32_t conn, const struct ut_metadata_msg *msg);
 void metadata_fetch_on_reject(struct metadata_fetch *f, uint64_t now_us, uint32_t conn,
                               uint32_t piece);
-/* Expires requests. When metadata_fetch_next could give more: DEADLINE_NEVER without peers. */
+/* Expires requests; metadata_fetch_next may give more then. */
 void metadata_fetch_on_tick(struct metadata_fetch *f, uint64_t now_us);
 uint64_t metadata_fetch_deadline_us(const struct metadata_fetch *f);
-/* Peers proven to have sent wrong bytes, each once: conn may have closed since. */
+/* Peers proven to have sent wrong bytes, each once; *out_conn is 0 when its connection is gone. */
 bool metadata_fetch_next_blamed(struct metadata_fetch *f, uint32_t *out_conn,
                                 struct addr *out_addr);
 bool metadata_fetch_is_done(const struct metadata_fetch *f);
@@ -86,8 +84,7 @@ struct metadata_fetch_counts {
 struct metadata_fetch_counts metadata_fetch_counts(const struct metadata_fetch *f);
 void metadata_fetch_check(const struct metadata_fetch *f);
 
-/* --- serving: one per connection; a plain value ------------------------------------------------
- */
+/* --- serving: one per connection; a plain value ----------------------------------------------- */
 
 #define METADATA_SERVE_QUEUE 32u /* ours: requests waiting on one connection; more are rejected */
 #define METADATA_SERVE_TIMES                                                                       \
