@@ -59,7 +59,7 @@ bool merkle_layer_is_good(const struct merkle_shape *s, const uint8_t *layer,
 
 struct merkle_tree {
     struct mem *mem;
-    uint8_t *nodes;                            /* layer by layer from the base, pads left out */
+    uint8_t *nodes; /* layer by layer from the base, each ended by one pad */
     uint32_t level_off[MERKLE_HEIGHT_MAX + 2]; /* first node of each level, in hashes */
     uint64_t n;                                /* hashes in the base layer */
     unsigned base_height, root_height;
