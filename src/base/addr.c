@@ -334,29 +334,30 @@ static const uint32_t crc32c_nibbles[16] = {
     0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9, 0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
 };
 
-static uint32_t crc32c_table(uint32_t crc, struct bytes b)
+uint32_t crc32c_portable(struct bytes b)
 {
+    uint32_t crc = ~0u;
     for (size_t i = 0; i < b.len; i++) {
         crc ^= b.data[i];
         crc = crc >> 4 ^ crc32c_nibbles[crc & 15];
         crc = crc >> 4 ^ crc32c_nibbles[crc & 15];
     }
-    return crc;
+    return ~crc;
 }
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t crc, struct bytes b)
+__attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(struct bytes b)
 {
-    uint64_t wide = crc;
+    uint64_t wide = ~0u;
     for (; b.len >= 8; b.data += 8, b.len -= 8) {
         uint64_t word;
         memcpy(&word, b.data, sizeof word);
         wide = _mm_crc32_u64(wide, word);
     }
-    crc = (uint32_t)wide;
+    uint32_t crc = (uint32_t)wide;
     for (size_t i = 0; i < b.len; i++)
         crc = _mm_crc32_u8(crc, b.data[i]);
-    return crc;
+    return ~crc;
 }
 #endif
 
@@ -364,7 +365,7 @@ uint32_t crc32c(struct bytes b)
 {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("sse4.2"))
-        return ~crc32c_sse42(~0u, b);
+        return crc32c_sse42(b);
 #endif
-    return ~crc32c_table(~0u, b);
+    return crc32c_portable(b);
 }

@@ -27,6 +27,6 @@ void bitset_set_all(struct bitset *b);
 void bitset_unset_all(struct bitset *b);
 bool bitset_is_full(const struct bitset *b);
 enum err_code bitset_read(struct bitset *b, struct bytes wire) MUST_USE; /* replaces the content */
-struct bytes bitset_bytes(const struct bitset *b);                       /* the wire form, borrowed */
+struct bytes bitset_bytes(const struct bitset *b);                 /* the wire form, borrowed */
 uint32_t bitset_next_set(const struct bitset *b, uint32_t from);   /* n when none */
 uint32_t bitset_next_unset(const struct bitset *b, uint32_t from); /* n when none */

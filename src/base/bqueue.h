@@ -18,7 +18,7 @@ struct bqueue {
 void bqueue_init(struct bqueue *q, struct mem *mem, size_t limit_len);
 void bqueue_clear(struct bqueue *q);
 enum err_code bqueue_push(struct bqueue *q, struct bytes b) MUST_USE;
-struct bytes bqueue_peek(const struct bqueue *q);                      /* the first run */
-size_t bqueue_peek2(const struct bqueue *q, struct bytes out[2]);      /* both runs; returns how many */
-void bqueue_consume(struct bqueue *q, size_t n);                       /* n <= len */
+struct bytes bqueue_peek(const struct bqueue *q);                 /* the first run */
+size_t bqueue_peek2(const struct bqueue *q, struct bytes out[2]); /* both runs; returns how many */
+void bqueue_consume(struct bqueue *q, size_t n);                  /* n <= len */
 size_t bqueue_room(const struct bqueue *q);

@@ -23,7 +23,7 @@ void buf_reset(struct buf *b)
     b->err = ERR_OK;
 }
 
-/* Room for `more` bytes beyond len, or the sticky error. */
+/* Room for `more` bytes beyond len and one spare, or the sticky error. */
 static bool buf_grow(struct buf *b, size_t more)
 {
     size_t need, cap;
@@ -38,7 +38,7 @@ static bool buf_grow(struct buf *b, size_t more)
     if (!size_mul(&cap, b->cap, 2))
         cap = need;
     cap = size_min(size_max(size_max(cap, need), BUF_CAP_MIN), size_max(b->limit_len, need));
-    uint8_t *data = mem_realloc(b->mem, b->data, cap);
+    uint8_t *data = cap < SIZE_MAX ? mem_realloc(b->mem, b->data, cap + 1) : NULL;
     if (!data) {
         b->err = ERR_NO_MEMORY;
         return false;
@@ -66,21 +66,16 @@ void buf_u8(struct buf *b, uint8_t v)
     buf_put(b, bytes_of(&v, 1));
 }
 
-/* The terminator that vsnprintf adds must fit too, so the limit is one byte less here. */
+/* vsnprintf always ends with a terminator: there is a byte for it behind what counts (buf_grow). */
 void buf_printf(struct buf *b, const char *fmt, ...)
 {
     va_list args, again;
     va_start(args, fmt);
     va_copy(again, args);
-    size_t room = b->cap - b->len;
-    int n = vsnprintf(room ? (char *)b->data + b->len : NULL, room, fmt, args);
-    if (n > 0 && !b->err) {
-        if ((size_t)n < room)
-            b->len += (size_t)n;
-        else if (buf_grow(b, (size_t)n + 1)) {
-            vsnprintf((char *)b->data + b->len, (size_t)n + 1, fmt, again);
-            b->len += (size_t)n;
-        }
+    int n = vsnprintf(NULL, 0, fmt, args);
+    if (n > 0 && buf_grow(b, (size_t)n)) {
+        vsnprintf((char *)b->data + b->len, (size_t)n + 1, fmt, again);
+        b->len += (size_t)n;
     }
     va_end(again);
     va_end(args);

@@ -22,8 +22,9 @@ void buf_put(struct buf *b, struct bytes in);
 void buf_str(struct buf *b, const char *s);
 void buf_u8(struct buf *b, uint8_t v);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-struct span buf_reserve(struct buf *b, size_t len); /* room at the end, uninitialised; {0} on failure */
-void buf_commit(struct buf *b, size_t len);         /* of what was reserved */
+/* Room at the end, uninitialised; {0} on failure. */
+struct span buf_reserve(struct buf *b, size_t len);
+void buf_commit(struct buf *b, size_t len); /* of what was reserved */
 struct bytes buf_bytes(const struct buf *b);
 /* Hands the storage over (free with mem_free of the same mem); the buf is empty afterwards. */
 struct span buf_take(struct buf *b);

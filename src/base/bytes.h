@@ -30,7 +30,7 @@ struct bytes bytes_of_str(const char *s); /* without the terminator */
 bool bytes_equal(struct bytes a, struct bytes b);
 bool bytes_equal_str(struct bytes a, const char *s);
 bool bytes_starts_with(struct bytes a, struct bytes prefix);
-int bytes_compare(struct bytes a, struct bytes b); /* memcmp order, shorter first */
+int bytes_compare(struct bytes a, struct bytes b);              /* memcmp order, shorter first */
 struct bytes bytes_sub(struct bytes a, size_t off, size_t len); /* clamped to a */
 bool bytes_equal_secret(struct bytes a, struct bytes b);        /* constant time in the content */
 

@@ -12,8 +12,8 @@
 
 struct heap_node {
     uint64_t key;
-    uint64_t tie;  /* set by heap_push, rises by one each time */
-    size_t index;  /* place in the array, HEAP_NOT_IN when outside */
+    uint64_t tie; /* set by heap_push, rises by one each time */
+    size_t index; /* place in the array, HEAP_NOT_IN when outside */
 };
 
 struct heap {

@@ -21,7 +21,7 @@ struct list {
 
 /* `it` walks the elements; the element itself may be removed inside the body. */
 #define LIST_EACH(list, it, type, member)                                                          \
-    for (struct list_node *it##_node = (list)->head.next, *it##_next = it##_node->next;           \
+    for (struct list_node *it##_node = (list)->head.next, *it##_next = it##_node->next;            \
          it##_node != &(list)->head; it##_node = it##_next, it##_next = it##_node->next)           \
         for (type *it = CONTAINER_OF(it##_node, type, member); it; it = NULL)
 

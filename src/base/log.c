@@ -1,4 +1,5 @@
 #include "base/log.h"
+#include "base/size.h"
 #include <stdarg.h>
 
 #define LOG_LINE_CAP 1024u /* ours: longer lines end in "..." */
@@ -11,14 +12,23 @@ void log_init(struct log *l, enum log_level level,
                            const char *line),
               void *ctx)
 {
-    *l = (struct log){.level = level, .subsystems = ~0u, .sink = sink, .ctx = ctx};
+    *l = (struct log){.level = level, .sink = sink, .ctx = ctx};
+}
+
+static bool is_listed(const char *list, const char *name)
+{
+    size_t len = strlen(name);
+    for (const char *at = list; *at && (at = strstr(at, name)); at++)
+        if ((at == list || at[-1] == ',') && (at[len] == ',' || at[len] == '\0'))
+            return true;
+    return false;
 }
 
 void log_line(struct log *l, enum log_level level, const char *subsystem, const char *fmt, ...)
 {
     char line[LOG_LINE_CAP];
     va_list args;
-    if (level > l->level || !l->sink)
+    if (level > l->level || !l->sink || (l->only && !is_listed(l->only, subsystem)))
         return;
     va_start(args, fmt);
     int n = vsnprintf(line, sizeof line, fmt, args);
@@ -37,30 +47,32 @@ static bool is_plain(uint8_t c)
     return c >= 0x20 && c < 0x7f && c != '\\' && c != '"';
 }
 
+static size_t escaped_len(struct bytes b)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < b.len; i++)
+        len += is_plain(b.data[i]) ? 1 : 4;
+    return len;
+}
+
 char *log_escape(struct bytes b, char *out, size_t out_cap)
 {
     static const char digits[] = "0123456789abcdef";
-    size_t at = 0, cut_at = 0; /* where "..." still fits */
-    if (out_cap == 0)
-        return out;
+    struct writer w = writer_init(out, out_cap);
+    bool is_cut = escaped_len(b) >= out_cap;
+    size_t dots = is_cut && out_cap ? size_min(3, out_cap - 1) : 0;
     for (size_t i = 0; i < b.len; i++) {
         uint8_t c = b.data[i];
-        size_t need = is_plain(c) ? 1 : 4;
-        if (at + 3 < out_cap)
-            cut_at = at;
-        if (need >= out_cap - at) {
-            memcpy(out + cut_at, "...", out_cap - cut_at > 3 ? 3 : out_cap - cut_at - 1);
-            at = cut_at + (out_cap - cut_at > 3 ? 3 : out_cap - cut_at - 1);
+        if (writer_room(&w) < (is_plain(c) ? 1 : 4) + dots + 1) /* and the terminator */
             break;
-        }
-        if (need == 1) {
-            out[at++] = (char)c;
-            continue;
-        }
-        memcpy(out + at, (char[4]){'\\', 'x', digits[c >> 4], digits[c & 15]}, 4);
-        at += 4;
+        if (is_plain(c))
+            writer_u8(&w, c);
+        else
+            writer_put(&w, bytes_of((char[]){'\\', 'x', digits[c >> 4], digits[c & 15]}, 4));
     }
-    out[at] = '\0';
+    writer_fill(&w, '.', dots);
+    if (out_cap)
+        writer_u8(&w, 0);
     return out;
 }
 

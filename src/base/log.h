@@ -10,8 +10,8 @@
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };
 
 struct log {
-    enum log_level level;  /* lines above it are dropped before formatting */
-    uint32_t subsystems;   /* bit mask of the owner's enum; ~0u is all       */
+    enum log_level level; /* lines above it are dropped before formatting */
+    const char *only;     /* subsystems let through, separated by commas; NULL is all */
     void (*sink)(void *ctx, enum log_level level, const char *subsystem, const char *line);
     void *ctx;
     uint64_t n_lines;
@@ -26,8 +26,9 @@ void log_line(struct log *l, enum log_level level, const char *subsystem, const 
 /* A NULL log is silent and costs one compare. */
 #define LOG(l, level_, subsystem, ...)                                                             \
     do {                                                                                           \
-        if ((l) && (level_) <= (l)->level)                                                         \
-            log_line((l), (level_), (subsystem), __VA_ARGS__);                                     \
+        struct log *log_to_ = (l);                                                                 \
+        if (log_to_ && (level_) <= log_to_->level)                                                 \
+            log_line(log_to_, (level_), (subsystem), __VA_ARGS__);                                 \
     } while (0)
 
 /* Printable ASCII stays, everything else becomes \xNN; cut with "..." to fit. Returns out. */

@@ -26,8 +26,8 @@ struct map {
 void map_init(struct map *m, struct mem *mem, struct map_seed seed, size_t key_len,
               size_t value_len, size_t n_max);
 void map_clear(struct map *m);
-void *map_get(const struct map *m, const void *key);                /* NULL when absent */
-void *map_put(struct map *m, const void *key, bool *out_is_new);    /* a new value is zeroed */
+void *map_get(const struct map *m, const void *key);             /* NULL when absent */
+void *map_put(struct map *m, const void *key, bool *out_is_new); /* a new value is zeroed */
 bool map_remove(struct map *m, const void *key);
 /* Walk: start with *cursor = 0; false at the end. Put and remove end the walk's validity. */
 bool map_next(const struct map *m, size_t *cursor, const void **out_key, void **out_value);

@@ -23,10 +23,12 @@ struct mem {
 };
 
 void mem_init(struct mem *m, size_t budget_len, struct mem *parent);
-void *mem_alloc(struct mem *m, size_t len);             /* uninitialised; len 0 gives a unique pointer */
-void *mem_calloc(struct mem *m, size_t n, size_t len);  /* zeroed, product checked                     */
-void *mem_realloc(struct mem *m, void *p, size_t len);  /* on NULL the old block is still there        */
+void *mem_alloc(struct mem *m, size_t len); /* uninitialised; len 0 gives a unique pointer */
+/* Zeroed, product checked. */
+void *mem_calloc(struct mem *m, size_t n, size_t len);
+/* On NULL the old block is still there. */
+void *mem_realloc(struct mem *m, void *p, size_t len);
 void *mem_dup(struct mem *m, const void *data, size_t len);
 char *mem_strndup(struct mem *m, const char *s, size_t len); /* adds the terminator */
-void mem_free(struct mem *m, void *p);                  /* NULL is fine */
-void mem_check_empty(const struct mem *m);              /* asserts used_len == 0 */
+void mem_free(struct mem *m, void *p);                       /* NULL is fine */
+void mem_check_empty(const struct mem *m);                   /* asserts used_len == 0 */

@@ -12,9 +12,9 @@
 /* Bytes over the last RATE_N_SLOTS seconds. */
 struct rate {
     uint64_t slots[RATE_N_SLOTS];
-    uint64_t total;      /* since init */
-    uint64_t window;     /* sum of slots */
-    uint64_t slot_index; /* absolute number of the newest slot */
+    uint64_t total;       /* since init */
+    uint64_t window;      /* sum of slots */
+    uint64_t slot_index;  /* absolute number of the newest slot */
     uint64_t began_at_us; /* first bytes seen; 0 before */
 };
 
@@ -35,4 +35,5 @@ void token_bucket_init(struct token_bucket *b, uint64_t now_us, uint64_t rate_pe
                        uint64_t burst_len);
 bool token_bucket_can_spend(struct token_bucket *b, uint64_t now_us); /* tokens > 0 or no limit */
 void token_bucket_spend(struct token_bucket *b, uint64_t now_us, uint64_t len);
-uint64_t token_bucket_ready_at_us(struct token_bucket *b, uint64_t now_us); /* when can_spend turns true */
+/* When can_spend turns true; now_us when it already is. */
+uint64_t token_bucket_ready_at_us(struct token_bucket *b, uint64_t now_us);

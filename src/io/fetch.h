@@ -23,9 +23,9 @@ struct fetch_client;
 enum err_code fetch_client_new(struct fetch_client **out, struct loop *l, const struct addr *bind4,
                                const struct addr *bind6, struct err *err) MUST_USE;
 void fetch_client_free(struct fetch_client *c); /* what is under way is dropped; fn is not called */
-/* fn is called exactly once, later, unless the client is freed. */
-void fetch_start(struct fetch_client *c, const struct fetch *request,
-                 void (*fn)(void *ctx, uint64_t job, const struct err *err, uint32_t http_status,
-                            struct bytes body),
-                 void *ctx, uint64_t job);
+/* fn is called exactly once, later, unless the client is freed; not at all on ERR_NO_MEMORY. */
+enum err_code fetch_start(struct fetch_client *c, const struct fetch *request,
+                          void (*fn)(void *ctx, uint64_t job, const struct err *err,
+                                     uint32_t http_status, struct bytes body),
+                          void *ctx, uint64_t job) MUST_USE;
 size_t fetch_n_out(const struct fetch_client *c);

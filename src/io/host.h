@@ -12,7 +12,7 @@
  */
 #pragma once
 #include "base/log.h"
-#include "io/net.h"
+#include "io/tcp.h"
 #include "torrent/host.h"
 
 struct loop;
@@ -28,10 +28,10 @@ struct io_host_config {
     struct file_cache *files;    /* descriptors, shared by all hosts of the process */
     struct resume_store *resume; /* NULL: resume_save succeeds and keeps nothing */
     struct log *log;             /* may be NULL */
-    struct net_config net;
+    struct tcp_config net;
     bool is_udp_off;
-    /* After the inputs of a turn, before what they gave rise to is sent: drain events here. It may
-     * call session_* functions. May be NULL. */
+    /* Once per turn, after its inputs: drain events here. It may call session_* functions. May be
+     * NULL. */
     void (*on_turn)(void *ctx, uint64_t now_us);
     void *on_turn_ctx;
 };
@@ -41,9 +41,9 @@ enum err_code io_host_new(struct io_host **out, const struct io_host_config *con
 const struct torrent_host *io_host_table(struct io_host *h); /* lives as long as the host */
 void io_host_attach(struct io_host *h, struct session *s);
 uint16_t io_host_listen_port(const struct io_host *h);
-/* After calling session_* from outside the loop's callbacks: makes the loop look again. */
+/* After calling session_* from outside the loop's callbacks: a turn comes without delay. */
 void io_host_poke(struct io_host *h);
-const struct net_counters *io_host_net_counters(const struct io_host *h);
+const struct tcp_counters *io_host_tcp_counters(const struct io_host *h);
 /* Closes connections at once, waits for storage jobs under way; no input reaches the session. To
  * end well, stop the torrents first and run the loop until their EVENT_STOPPED. */
 void io_host_free(struct io_host *h);

@@ -17,8 +17,8 @@ struct resolver;
 
 enum err_code resolver_new(struct resolver **out, struct loop *l, struct err *err) MUST_USE;
 void resolver_free(struct resolver *r); /* fn is not called any more */
-/* fn is called exactly once, later, unless the resolver is freed. */
-void resolve_start(struct resolver *r, const char *name, uint16_t port,
-                   void (*fn)(void *ctx, uint64_t job, const struct err *err,
-                              const struct addr *addrs, size_t n_addrs),
-                   void *ctx, uint64_t job);
+/* fn is called exactly once, later, unless the resolver is freed; not at all on ERR_NO_MEMORY. */
+enum err_code resolve_start(struct resolver *r, const char *name, uint16_t port,
+                            void (*fn)(void *ctx, uint64_t job, const struct err *err,
+                                       const struct addr *addrs, size_t n_addrs),
+                            void *ctx, uint64_t job) MUST_USE;

@@ -41,7 +41,8 @@ void workers_free(struct workers *ws); /* NULL is fine; drains what is queued un
  * n_threads 0: the default; 1: jobs run one after the other in order. With all queues taken, the
  * one that the key falls on is shared. */
 enum workers_key {
-    WORKERS_CPU = 1, /* no disk of its own; also storage whose device is not known yet */
+    WORKERS_CPU = 1, /* no disk */
+    WORKERS_OPEN,    /* storage whose device is not known yet */
     WORKERS_RESUME,  /* the resume database */
     WORKERS_KEY_MAX
 };

@@ -17,7 +17,7 @@
 
 /* The system calls of the store, so that tests can make them fail. */
 struct file_ops {
-    int (*open)(int dir_fd, const char *path, int flags, mode_t mode, bool is_beneath);
+    int (*open)(int dir_fd, const char *path, int flags, mode_t mode); /* beneath_open */
     ssize_t (*preadv)(int fd, const struct iovec *iov, int n, off_t off);
     ssize_t (*pwritev)(int fd, const struct iovec *iov, int n, off_t off);
     int (*fallocate)(int fd, off_t len);
@@ -29,10 +29,10 @@ extern const struct file_ops file_ops_system;
 
 struct file_cache;
 
-struct file_handle; /* one open descriptor, in use between acquire and release */
+struct open_file; /* one open descriptor, in use between acquire and release */
 
 struct file_slot {
-    struct file_handle *handle; /* NULL: closed */
+    struct open_file *handle; /* NULL: closed */
 };
 
 /* n_max 0: 256, or a quarter of RLIMIT_NOFILE if that is less. */
@@ -45,13 +45,13 @@ size_t file_cache_n_open_max(struct file_cache *c); /* the most there were at on
 
 /* The slot's descriptor if it is open (and for writing if asked), in use until released; or NULL.
  */
-struct file_handle *file_slot_acquire(struct file_cache *c, struct file_slot *s, bool want_write);
+struct open_file *file_slot_acquire(struct file_cache *c, struct file_slot *s, bool want_write);
 /* Takes fd over and gives it back in use. Where another thread was faster, its descriptor is given
  * and fd closed. NULL: no memory; fd is closed. */
-struct file_handle *file_slot_install_take(struct file_cache *c, struct file_slot *s, int fd,
-                                           bool can_write);
-int file_handle_fd(const struct file_handle *h);
-void file_handle_release(struct file_cache *c, struct file_handle *h);
+struct open_file *file_slot_install_take(struct file_cache *c, struct file_slot *s, int fd,
+                                         bool can_write);
+int open_file_fd(const struct open_file *h);
+void open_file_release(struct file_cache *c, struct open_file *h);
 /* Closes it now, or when its last user releases it. */
 void file_slot_close(struct file_cache *c, struct file_slot *s);
 /* Closes idle descriptors until at most n are open: after EMFILE. True if one was closed. */

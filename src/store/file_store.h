@@ -34,7 +34,7 @@ enum err_code file_store_stat(struct file_store *s, struct store_file_stat *out_
 enum err_code file_store_sync(struct file_store *s, struct err *err) MUST_USE;
 
 /* For uploads: the file's descriptor if it is open already, never opening it; or NULL. */
-struct file_handle *file_store_handle(struct file_store *s, uint32_t file);
+struct open_file *file_store_open_file(struct file_store *s, uint32_t file);
 /* Opens the file for reading and reads the range into the page cache. */
 enum err_code file_store_warm(struct file_store *s, uint32_t file, uint64_t off, uint64_t len,
                               struct span scratch, struct err *err) MUST_USE;

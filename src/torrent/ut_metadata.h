@@ -11,7 +11,7 @@
 #include "base/bytes.h"
 
 #define METADATA_PIECE_LEN    16384u /* BEP 9 */
-#define UT_METADATA_HEAD_MAX  64u    /* of ours: the dictionary */
+#define UT_METADATA_HEAD_MAX  80u    /* of ours: the dictionary */
 #define UT_METADATA_PIECE_MAX 65535u
 
 enum ut_metadata_type { UT_METADATA_REQUEST = 0, UT_METADATA_DATA = 1, UT_METADATA_REJECT = 2 };

@@ -189,6 +189,47 @@ def why_is_told(place):
     assert g.wait() == 3
 
 
-main([every_version, magnet_with_peer, seed_makes_the_torrent_and_runs_a_tracker, from_url, only_some_files, sequential,
+def over_ipv6(place):
+    data = tree(place)
+    tracker = Run(place, "tracker", "--bind", "::1", "--port", "0", "--json")
+    port = tracker.wait_event("listening")["port"]
+    for scheme, path in (("http", "/announce"), ("udp", "")):
+        torrent = create(place, data, "--tracker", f"{scheme}://[::1]:{port}{path}", name=scheme)
+        s = Run(place, "seed", torrent, "--dir", place.path("src"), "--bind", "::1", "--json", state=place.folder("s"))
+        s.wait_event("tracker")
+        out = place.folder("out-" + scheme)
+        g = Run(place, "get", torrent, "--dir", out, "--bind", "::1", "--json", state=place.folder("g" + scheme))
+        assert g.wait() == 0, scheme
+        assert same_tree(data, os.path.join(out, "data"))
+        s.stop()
+
+
+def several_torrents_at_once(place):
+    torrents = []
+    for n in range(5):
+        make_tree(place.folder("src", f"data{n}"), n, {"x": 400_000 + n})
+        torrents.append(create(place, place.path("src", f"data{n}"), name=f"t{n}"))
+    s = Run(place, "seed", *torrents, "--dir", place.path("src"), "--bind", LOOPBACK, "--json", state=place.folder("s"))
+    for torrent in torrents:
+        s.wait_event("state", state="seeding", torrent=torrent)
+    g = Run(place, "get", *torrents, "--dir", place.folder("out"), "--bind", LOOPBACK, "--json", "--peer",
+            f"{LOOPBACK}:{s.port()}", state=place.folder("g"))
+    assert g.wait() == 0
+    assert same_tree(place.path("src"), place.path("out"))
+    assert len(g.saw("complete")) == 5
+
+
+def seed_goals(place):
+    data = tree(place, {"x": 500_000})
+    torrent = create(place, data)
+    s = seed(place, torrent, place.path("src"), "--seed-time", "1")
+    assert s.wait(20) == 0 and s.saw("goal")
+    s = seed(place, torrent, place.path("src"), "--seed-ratio", "1")
+    g = get(place, torrent, place.path("out"), peer=s.port())
+    assert g.wait() == 0
+    assert s.wait(20) == 0 and s.saw("goal")
+
+
+main([every_version, over_ipv6, several_torrents_at_once, seed_goals, magnet_with_peer, seed_makes_the_torrent_and_runs_a_tracker, from_url, only_some_files, sequential,
       rate_limit_is_kept, stop_and_go_on, complete_is_noticed, changed_file_is_noticed, seed_of_damaged_data,
       usage_and_errors, quiet_without_a_terminal, why_is_told])

@@ -1,0 +1,83 @@
+/* tcp_internal: what tcp.c (sockets, reading) and tcp_out.c (queues, sending) share. */
+#pragma once
+#include "base/bqueue.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "io/tcp.h"
+
+#define TCP_ROOM_LEN_DEFAULT (1024u * 1024u)
+#define TCP_ROOM_SLACK_LEN   (64u * 1024u)  /* ours: small messages that crossed an announcement */
+#define TCP_BATCH_LEN        (512u * 1024u) /* file data read for one sendmsg */
+#define TCP_BATCH_LEN_MIN    (64u * 1024u)
+#define TCP_N_IOV_MAX        128u
+#define TCP_N_LOST_MAX       256u
+
+enum tcp_conn_state { TCP_CONNECTING, TCP_OPEN, TCP_FLUSHING };
+
+/* What epoll points at. */
+struct tcp_target {
+    struct tcp_listener *listener; /* NULL: a connection */
+};
+
+/* A run of the out-queue: bytes that are next in `out`, or a range of a file. */
+struct tcp_segment {
+    bool is_file;
+    uint32_t len;
+    struct tcp_file file;
+};
+
+struct tcp_conn {
+    struct tcp_target target;
+    struct tcp *tcp;
+    struct list_node in_ready, in_dirty, in_deadlines, in_graveyard;
+    uint64_t deadline_us; /* connecting, flushing */
+    uint32_t id;
+    int fd; /* -1: gone, freed with the graveyard */
+    enum tcp_conn_state state;
+    struct err err;
+    bool can_read, can_write; /* until the system says EAGAIN */
+    bool is_ending;           /* the far side sent its end, or an error waits */
+    bool is_paused;           /* nothing was lent */
+    bool is_cold;             /* waits for tcp_file_ready */
+    bool is_warmed;           /* just came: the next read may wait */
+    bool has_failed;          /* closed() is due */
+
+    struct bqueue out;
+    struct tcp_segment *segments; /* ring */
+    uint32_t segments_start, n_segments, segments_cap;
+    size_t queued_len, room_told;
+    size_t batch_len; /* file data worth reading for one sendmsg: follows what the socket takes */
+};
+
+struct tcp_listener {
+    struct tcp_target target;
+    int fd;
+    bool can_accept;
+};
+
+struct tcp {
+    struct loop *loop;
+    struct tcp_config config;
+    struct tcp_owner owner;
+    struct tcp_counters counters;
+    struct mem mem;
+    struct loop_poll *poll;
+    struct loop_timer *timer;
+    int epoll_fd, spare_fd; /* spare: given up for a moment to refuse a connection after EMFILE */
+    struct tcp_listener listeners[2];
+    uint16_t port;
+    struct map conns; /* id -> struct tcp_conn *; connecting and open */
+    uint32_t n_conns;
+    struct list ready, dirty, graveyard;
+    struct list connecting, flushing; /* by deadline */
+    uint32_t lost[TCP_N_LOST_MAX];    /* connects that not even memory was there for */
+    uint32_t n_lost;
+    uint8_t *batch;
+};
+
+/* tcp.c */
+struct tcp_conn *tcp_conn_find(struct tcp *n, uint32_t id);
+void tcp_conn_fail(struct tcp_conn *c, enum err_code code, const char *what, int sys);
+void tcp_conn_destroy(struct tcp_conn *c); /* memory lives until the next tcp_read */
+/* tcp_out.c */
+void tcp_out_clear(struct tcp_conn *c);

@@ -1,0 +1,490 @@
+/* The out-queue of a connection: bytes in a ring, ranges of files by name, sent together. */
+#include "base/size.h"
+#include "io/tcp_internal.h"
+#include <assert.h>
+#include <errno.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define N_FLUSH_ROUNDS 4 /* times that new room may call forth more in one turn */
+#define N_GROUPS_MAX   32u
+
+static_assert(TCP_N_IOV_MAX <= 1024, "IOV_MAX");
+
+/* --- the queue -------------------------------------------------------------------------------------- */
+
+void tcp_out_clear(struct tcp_conn *c)
+{
+    bqueue_clear(&c->out);
+    mem_free(&c->tcp->mem, c->segments);
+    c->segments = NULL;
+    c->n_segments = c->segments_cap = c->segments_start = 0;
+    c->queued_len = 0;
+}
+
+static struct tcp_segment *segment_at(struct tcp_conn *c, uint32_t i)
+{
+    return &c->segments[(c->segments_start + i) & (c->segments_cap - 1)];
+}
+
+/* The ring doubles; what is queued bounds it, as every segment holds a byte at least. */
+static bool segments_grow(struct tcp_conn *c)
+{
+    uint32_t cap = c->segments_cap ? 2 * c->segments_cap : 16;
+    struct tcp_segment *ring = mem_calloc(&c->tcp->mem, cap, sizeof *ring);
+    if (!ring)
+        return false;
+    for (uint32_t i = 0; i < c->n_segments; i++)
+        ring[i] = *segment_at(c, i);
+    mem_free(&c->tcp->mem, c->segments);
+    c->segments = ring;
+    c->segments_cap = cap;
+    c->segments_start = 0;
+    return true;
+}
+
+static struct tcp_segment *segment_push(struct tcp_conn *c)
+{
+    if (c->n_segments == c->segments_cap && !segments_grow(c))
+        return NULL;
+    struct tcp_segment *s = segment_at(c, c->n_segments++);
+    *s = (struct tcp_segment){0};
+    return s;
+}
+
+/* The connection if it may queue len more bytes. */
+static struct tcp_conn *conn_to_send(struct tcp *n, uint32_t conn, size_t len)
+{
+    struct tcp_conn *c = tcp_conn_find(n, conn);
+    if (!c || c->state != TCP_OPEN || c->has_failed || len == 0)
+        return NULL;
+    if (len > n->config.room_len + TCP_ROOM_SLACK_LEN - c->queued_len) {
+        n->counters.n_over_room++;
+        tcp_conn_fail(c, ERR_LIMIT, "more was sent than there is room for", 0);
+        return NULL;
+    }
+    return c;
+}
+
+static void conn_queued(struct tcp_conn *c, size_t len)
+{
+    c->queued_len += len;
+    c->room_told -= size_min(len, c->room_told);
+    if (c->can_write && !list_node_is_linked(&c->in_dirty))
+        list_push_back(&c->tcp->dirty, &c->in_dirty);
+}
+
+static bool push_bytes(struct tcp_conn *c, struct bytes b)
+{
+    struct tcp_segment *s = c->n_segments ? segment_at(c, c->n_segments - 1) : NULL;
+    if (!s || s->is_file)
+        s = segment_push(c);
+    if (!s || bqueue_push(&c->out, b)) {
+        tcp_conn_fail(c, ERR_NO_MEMORY, "no memory to send", 0);
+        return false;
+    }
+    s->len += (uint32_t)b.len;
+    return true;
+}
+
+void tcp_send(struct tcp *n, uint32_t conn, struct bytes b)
+{
+    struct tcp_conn *c = conn_to_send(n, conn, b.len);
+    if (c && push_bytes(c, b))
+        conn_queued(c, b.len);
+}
+
+void tcp_send_zeros(struct tcp *n, uint32_t conn, size_t len)
+{
+    static const uint8_t zeros[4096];
+    struct tcp_conn *c = conn_to_send(n, conn, len);
+    while (c && len > 0) {
+        size_t take = size_min(len, sizeof zeros);
+        if (!push_bytes(c, bytes_of(zeros, take)))
+            return;
+        conn_queued(c, take);
+        len -= take;
+    }
+}
+
+void tcp_send_file(struct tcp *n, uint32_t conn, const struct tcp_file *f)
+{
+    struct tcp_conn *c = conn_to_send(n, conn, f->len);
+    if (!c)
+        return;
+    struct tcp_segment *s = segment_push(c);
+    if (!s) {
+        tcp_conn_fail(c, ERR_NO_MEMORY, "no memory to send", 0);
+        return;
+    }
+    s->is_file = true;
+    s->len = f->len;
+    s->file = *f;
+    conn_queued(c, f->len);
+}
+
+static void queue_consume(struct tcp_conn *c, size_t len)
+{
+    c->queued_len -= len;
+    c->tcp->counters.write_len += len;
+    while (len > 0) {
+        struct tcp_segment *s = segment_at(c, 0);
+        uint32_t take = (uint32_t)size_min(len, s->len);
+        if (s->is_file) {
+            s->file.off += take;
+            s->file.len -= take;
+            c->tcp->counters.file_len += take;
+        } else {
+            bqueue_consume(&c->out, take);
+        }
+        s->len -= take;
+        len -= take;
+        if (s->len == 0) {
+            c->segments_start = (c->segments_start + 1) & (c->segments_cap - 1);
+            c->n_segments--;
+        }
+    }
+}
+
+/* --- files ------------------------------------------------------------------------------------------ */
+
+static void file_is_cold(struct tcp_conn *c, const struct tcp_file *f)
+{
+    struct tcp *n = c->tcp;
+    n->counters.n_file_cold++;
+    if (c->state == TCP_FLUSHING) { /* a closing connection does not wait for a disk */
+        tcp_conn_destroy(c);
+        return;
+    }
+    c->is_cold = true;
+    n->owner.file_warm(n->owner.ctx, c->id, f);
+}
+
+static void file_has_failed(struct tcp_conn *c, const struct tcp_file *f, const struct err *err)
+{
+    struct tcp *n = c->tcp;
+    uint32_t id = c->id;
+    bool is_named = c->state == TCP_OPEN;
+    struct tcp_file file = *f;
+    n->counters.n_file_failed++;
+    tcp_conn_destroy(c);
+    if (is_named)
+        n->owner.file_failed(n->owner.ctx, id, &file, err);
+}
+
+/* False: nothing to read from now; the connection fails if there never will be. */
+static bool file_acquire(struct tcp_conn *c, const struct tcp_file *f, int *out_fd,
+                         bool *out_is_warm, void **out_token)
+{
+    struct tcp *n = c->tcp;
+    enum tcp_file_state state =
+        n->owner.file_acquire(n->owner.ctx, f, out_fd, out_is_warm, out_token);
+    if (state == TCP_FILE_ERROR)
+        tcp_conn_fail(c, ERR_NOT_FOUND, "the torrent's storage is closed", 0);
+    return state == TCP_FILE_READY;
+}
+
+/* What could be read of f without waiting (or with, once it was warmed); 0: nothing now. */
+static size_t file_read_now(struct tcp_conn *c, const struct tcp_file *f, uint8_t *out)
+{
+    struct tcp *n = c->tcp;
+    int fd;
+    bool is_warm = false;
+    void *token;
+    if (!file_acquire(c, f, &fd, &is_warm, &token))
+        return 0;
+    struct iovec iov = {out, f->len};
+    ssize_t len = -1;
+    if (!c->is_warmed)
+        len = preadv2(fd, &iov, 1, (off_t)f->off, RWF_NOWAIT);
+    if (c->is_warmed || (len < 0 && errno == EOPNOTSUPP && is_warm))
+        len = pread(fd, out, f->len, (off_t)f->off);
+    c->is_warmed = false;
+    n->counters.n_file_reads++;
+    n->owner.file_release(n->owner.ctx, token);
+    return len > 0 ? (size_t)len : 0;
+}
+
+/* --- one batch: as much of the queue as one sendmsg should take -------------------------------------- */
+
+/* File data that lies together on disk: one read. */
+struct group {
+    struct tcp_file file;
+    size_t batch_off; /* where in the batch buffer */
+    size_t sent_off;  /* bytes of the message before it */
+};
+
+struct batch {
+    struct iovec iov[TCP_N_IOV_MAX];
+    size_t n_iov, len;
+    struct group groups[N_GROUPS_MAX];
+    size_t n_groups, file_len;
+};
+
+static void batch_add_iov(struct batch *b, const uint8_t *data, size_t len)
+{
+    b->iov[b->n_iov++] = (struct iovec){(void *)(uintptr_t)data, len};
+    b->len += len;
+}
+
+/* Bytes [off, off + len) of the ring, which may wrap once. */
+static void batch_add_bytes(struct batch *b, const struct bytes runs[2], size_t off, size_t len)
+{
+    if (off < runs[0].len) {
+        size_t take = size_min(len, runs[0].len - off);
+        batch_add_iov(b, runs[0].data + off, take);
+        off += take;
+        len -= take;
+    }
+    if (len > 0)
+        batch_add_iov(b, runs[1].data + (off - runs[0].len), len);
+}
+
+/* False: no room for another group. */
+static bool batch_add_file(struct tcp_conn *c, struct batch *b, const struct tcp_file *f)
+{
+    struct group *g = b->n_groups ? &b->groups[b->n_groups - 1] : NULL;
+    bool is_next = g && g->file.store == f->store && g->file.file == f->file &&
+                   g->file.off + g->file.len == f->off;
+    if (!is_next) {
+        if (b->n_groups == N_GROUPS_MAX)
+            return false;
+        g = &b->groups[b->n_groups++];
+        *g = (struct group){*f, b->file_len, b->len};
+        g->file.len = 0;
+    }
+    g->file.len += f->len;
+    batch_add_iov(b, c->tcp->batch + b->file_len, f->len);
+    b->file_len += f->len;
+    return true;
+}
+
+static void batch_gather(struct tcp_conn *c, struct batch *b)
+{
+    struct bytes runs[2] = {{0}};
+    bqueue_peek2(&c->out, runs);
+    size_t ring_off = 0;
+    b->n_iov = b->len = b->n_groups = b->file_len = 0;
+    for (uint32_t i = 0; i < c->n_segments && b->n_iov + 2 <= TCP_N_IOV_MAX; i++) {
+        struct tcp_segment *s = segment_at(c, i);
+        if (!s->is_file) {
+            batch_add_bytes(b, runs, ring_off, s->len);
+            ring_off += s->len;
+            continue;
+        }
+        struct tcp_file f = s->file;
+        f.len = (uint32_t)size_min(f.len, c->batch_len - b->file_len);
+        if (f.len == 0 || !batch_add_file(c, b, &f) || f.len < s->len)
+            return;
+    }
+}
+
+static void batch_cut(struct batch *b, size_t len)
+{
+    size_t left = b->len = len;
+    for (size_t i = 0; i < b->n_iov; i++) {
+        b->iov[i].iov_len = size_min(b->iov[i].iov_len, left);
+        left -= b->iov[i].iov_len;
+        if (left == 0)
+            b->n_iov = i + 1;
+    }
+}
+
+/* How much of the message lies in front of byte `got` of the group: its blocks have other bytes
+ * between them. */
+static size_t message_len_until(const struct batch *b, const struct tcp *n, const struct group *g,
+                                size_t got)
+{
+    const uint8_t *from = n->batch + g->batch_off;
+    const uint8_t *to = from + got;
+    size_t len = 0;
+    for (size_t i = 0; i < b->n_iov; i++) {
+        const uint8_t *data = b->iov[i].iov_base;
+        bool is_in_batch = data >= n->batch && data < n->batch + TCP_BATCH_LEN;
+        if (is_in_batch && data + b->iov[i].iov_len > to)
+            return len + (data < to ? (size_t)(to - data) : 0);
+        len += b->iov[i].iov_len;
+    }
+    return len;
+}
+
+/* Reads the files of the batch. Where one is cold the message ends in front of it, and *out_cold
+ * says what to warm. */
+static bool batch_read(struct tcp_conn *c, struct batch *b, struct tcp_file *out_cold)
+{
+    struct tcp *n = c->tcp;
+    for (size_t i = 0; i < b->n_groups; i++) {
+        struct group *g = &b->groups[i];
+        size_t got = file_read_now(c, &g->file, n->batch + g->batch_off);
+        if (got == g->file.len)
+            continue;
+        batch_cut(b, message_len_until(b, n, g, got));
+        *out_cold = g->file;
+        out_cold->off += got;
+        out_cold->len -= (uint32_t)got;
+        return false;
+    }
+    return true;
+}
+
+/* --- sending ---------------------------------------------------------------------------------------- */
+
+/* One sendmsg; false when the socket takes no more for now, or failed. */
+static bool send_iov(struct tcp_conn *c, struct iovec *iov, size_t n_iov, size_t len, int flags)
+{
+    struct msghdr msg = {.msg_iov = iov, .msg_iovlen = n_iov};
+    ssize_t sent;
+    do {
+        sent = sendmsg(c->fd, &msg, MSG_NOSIGNAL | flags);
+    } while (sent < 0 && errno == EINTR);
+    c->tcp->counters.n_writes++;
+    if (sent < 0 && errno != EAGAIN) {
+        tcp_conn_fail(c, ERR_IO, "cannot write to a peer", errno);
+        return false;
+    }
+    if (sent > 0)
+        queue_consume(c, (size_t)sent);
+    c->can_write = sent >= 0 && (size_t)sent == len;
+    return c->can_write;
+}
+
+/* What the socket did not take was read for nothing: read less next time, more when all went. */
+static void batch_learn(struct tcp_conn *c, size_t asked, size_t before)
+{
+    size_t taken = before - c->queued_len;
+    if (taken == asked)
+        c->batch_len = size_min(2 * c->batch_len, TCP_BATCH_LEN);
+    else
+        c->batch_len = size_max(taken, TCP_BATCH_LEN_MIN);
+}
+
+static bool send_batch(struct tcp_conn *c)
+{
+    struct batch b;
+    struct tcp_file cold;
+    batch_gather(c, &b);
+    bool is_whole = batch_read(c, &b, &cold);
+    bool goes_on = true;
+    if (b.len > 0 && c->fd >= 0) {
+        size_t before = c->queued_len;
+        goes_on = send_iov(c, b.iov, b.n_iov, b.len, 0);
+        if (c->fd >= 0 && b.file_len > 0)
+            batch_learn(c, b.len, before);
+    }
+    if (!is_whole && c->fd >= 0 && !c->has_failed)
+        file_is_cold(c, &cold);
+    return goes_on && is_whole;
+}
+
+/* In the page cache up to its end? A sequential reader has the rest as well. */
+static bool is_resident(int fd, const struct tcp_file *f, bool is_warm)
+{
+    uint8_t byte;
+    struct iovec iov = {&byte, 1};
+    ssize_t len = preadv2(fd, &iov, 1, (off_t)(f->off + f->len - 1), RWF_NOWAIT);
+    return len == 1 || (len < 0 && errno == EOPNOTSUPP && is_warm);
+}
+
+static bool send_file(struct tcp_conn *c, const struct tcp_file *f)
+{
+    struct tcp *n = c->tcp;
+    int fd;
+    bool is_warm = false;
+    void *token;
+    bool is_ready = n->owner.file_acquire(n->owner.ctx, f, &fd, &is_warm, &token) == TCP_FILE_READY;
+    if (is_ready && !c->is_warmed && !is_resident(fd, f, is_warm)) {
+        n->owner.file_release(n->owner.ctx, token);
+        is_ready = false;
+    }
+    c->is_warmed = false;
+    if (!is_ready) {
+        if (c->fd >= 0 && !c->has_failed)
+            file_is_cold(c, f);
+        return false;
+    }
+    off_t off = (off_t)f->off;
+    ssize_t sent = sendfile(c->fd, fd, &off, f->len);
+    int code = errno;
+    n->counters.n_file_reads++;
+    n->owner.file_release(n->owner.ctx, token);
+    if (sent == 0) { /* the file became shorter */
+        struct err err = {ERR_IO, "a file is too short", f->file, ENODATA, 0};
+        file_has_failed(c, f, &err);
+        return false;
+    }
+    if (sent < 0 && code != EAGAIN && code != EINTR) {
+        tcp_conn_fail(c, ERR_IO, "cannot send a file to a peer", code);
+        return false;
+    }
+    c->can_write = sent == (ssize_t)f->len;
+    if (sent > 0)
+        queue_consume(c, (size_t)sent);
+    return c->can_write;
+}
+
+static bool send_segment(struct tcp_conn *c)
+{
+    struct tcp_segment *s = segment_at(c, 0);
+    if (s->is_file) {
+        struct tcp_file f = s->file;
+        return send_file(c, &f);
+    }
+    struct batch b = {0};
+    struct bytes runs[2] = {{0}};
+    bqueue_peek2(&c->out, runs);
+    batch_add_bytes(&b, runs, 0, s->len);
+    return send_iov(c, b.iov, b.n_iov, b.len, c->n_segments > 1 ? MSG_MORE : 0);
+}
+
+static bool conn_can_send(const struct tcp_conn *c)
+{
+    return c->fd >= 0 && c->can_write && c->n_segments > 0 && !c->is_cold && !c->has_failed &&
+           c->state != TCP_CONNECTING;
+}
+
+static void conn_flush(struct tcp_conn *c)
+{
+    struct tcp *n = c->tcp;
+    bool is_batch = n->config.upload == TCP_UPLOAD_BATCH;
+    while (conn_can_send(c))
+        if (!(is_batch ? send_batch(c) : send_segment(c)))
+            break;
+    if (c->fd < 0 || c->has_failed)
+        return;
+    if (c->state == TCP_FLUSHING && c->n_segments == 0) {
+        tcp_conn_destroy(c);
+        return;
+    }
+    size_t room_len = n->config.room_len;
+    if (c->state == TCP_OPEN && c->room_told <= room_len / 2 && c->queued_len <= room_len / 2) {
+        c->room_told = room_len - c->queued_len;
+        n->owner.room(n->owner.ctx, c->id, c->room_told);
+    }
+}
+
+bool tcp_flush(struct tcp *n)
+{
+    for (int round = 0; round < N_FLUSH_ROUNDS && n->dirty.n > 0; round++)
+        for (size_t left = n->dirty.n; left > 0 && n->dirty.n > 0; left--)
+            conn_flush(CONTAINER_OF(list_pop_front(&n->dirty), struct tcp_conn, in_dirty));
+    return n->dirty.n > 0 || n->ready.n > 0 || n->n_lost > 0;
+}
+
+void tcp_file_ready(struct tcp *n, uint32_t conn, const struct err *err)
+{
+    struct tcp_conn *c = tcp_conn_find(n, conn);
+    if (!c || !c->is_cold) /* closed meanwhile; its number may have gone to another */
+        return;
+    c->is_cold = false;
+    c->is_warmed = true;
+    if (err) {
+        struct tcp_segment *s = c->n_segments ? segment_at(c, 0) : NULL;
+        struct tcp_file f = s && s->is_file ? s->file : (struct tcp_file){0};
+        file_has_failed(c, &f, err);
+        return;
+    }
+    if (c->can_write && !list_node_is_linked(&c->in_dirty))
+        list_push_back(&n->dirty, &c->in_dirty);
+}
