@@ -20,7 +20,8 @@
  * Ownership  copies everything
  * Threads    one owner
  * Errors     shortage of memory or bounds: the oldest record is given up; nothing fails
- * Bounds     n_blocks_max digests, n_senders_max endpoints
+ * Bounds     n_blocks_max digests in BLAME_N_RECORDS_MAX pieces, the oldest piece is given up first;
+ *            n_senders_max endpoints beside those in use
  */
 #pragma once
 #include "base/addr.h"
@@ -30,6 +31,7 @@
 
 #define BLAME_N_BLOCKS_MAX  32768u /* ours: 512 MiB of failed pieces */
 #define BLAME_N_SENDERS_MAX 4096u
+#define BLAME_N_RECORDS_MAX 1024u
 #define BLAME_SENDER_NONE   0u /* equals PICKER_SENDER_NONE */
 
 struct blame_counters {

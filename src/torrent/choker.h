@@ -13,8 +13,9 @@
  *
  * Rechoke, each 10 s. In a torrent that we download, those who give us most (tit for tat over the
  * rolling rate), a snubbing peer not at all; in one that we seed, a round robin over the fastest
- * takers: a peer keeps its slot until it has had its quota and a minute, then the one that has
- * waited longest gets it. Seeded torrents get at least a quarter of the slots that they can use.
+ * takers: a peer keeps its slot until it has had its quota and a minute (or three minutes, or takes
+ * nothing), then the one that has waited longest gets it. Seeded torrents get at least a quarter of
+ * the slots, if they can use them.
  *
  * Number of slots: slot k must earn k * 2 KiB/s, so that a capacity of R KiB/s opens about sqrt(R)
  * slots. With a limit on upload that sum is done on the limit; without one on what each slot is
@@ -32,16 +33,20 @@
 #include "base/mem.h"
 #include "base/rng.h"
 
-#define CHOKER_RECHOKE_US     10000000u  /* BEP 3: every ten seconds */
-#define CHOKER_OPTIMISTIC_US  30000000u  /* BEP 3: rotates every 30 seconds */
-#define CHOKER_NEW_WEIGHT     3u         /* BEP 3: new connections three times as likely */
-#define CHOKER_GROW_US        1000000u   /* ours: how often free capacity is looked for */
-#define CHOKER_SLOT_STEP      2048u      /* bytes/s; ours: what slot k must earn is k times this */
-#define CHOKER_N_SLOTS_START  16u        /* ours: without a limit, before anything is measured */
-#define CHOKER_N_SLOTS_MIN    4u         /* BEP 3 practice: fewer starves the swarm */
-#define CHOKER_QUOTA_LEN_MIN  (4u << 20) /* ours; and 8 pieces, if that is more */
-#define CHOKER_QUOTA_N_PIECES 8u
-#define CHOKER_QUOTA_US       60000000u /* as libtorrent's round robin: at least a minute */
+#define CHOKER_RECHOKE_US       10000000u /* BEP 3: every ten seconds */
+#define CHOKER_OPTIMISTIC_US    30000000u /* BEP 3: rotates every 30 seconds */
+#define CHOKER_NEW_WEIGHT       3u        /* BEP 3: new connections three times as likely */
+#define CHOKER_GROW_US          1000000u  /* ours: how often free capacity is looked for */
+#define CHOKER_SLOT_STEP        2048u     /* bytes/s; ours: what slot k must earn is k times this */
+#define CHOKER_N_SLOTS_START    16u       /* ours: without a limit, before anything is measured */
+#define CHOKER_N_SLOTS_MIN      4u        /* BEP 3 practice: fewer starves the swarm */
+#define CHOKER_QUOTA_LEN_MIN    (4u << 20) /* ours; and 8 pieces, if that is more */
+#define CHOKER_QUOTA_N_PIECES   8u
+#define CHOKER_IDLE_US          20000000u /* ours: who takes nothing so long gives way */
+#define CHOKER_IDLE_RATE        1024u
+#define CHOKER_TURN_US_MAX      180000000u /* ours: a slow taker gives way to those who wait */
+#define CHOKER_N_PER_OPTIMISTIC 16u        /* ours: slots for each optimistic one; at least one */
+#define CHOKER_QUOTA_US         60000000u  /* as libtorrent's round robin: at least a minute */
 
 struct choker_peer {
     /* The owner keeps these up to date. */
@@ -56,9 +61,10 @@ struct choker_peer {
     bool is_interested, is_unchoked, is_optimistic;
     bool was_tried;  /* has been unchoked before: no longer new */
     bool is_changed; /* waits in `changed` */
+    bool is_chosen;  /* scratch of a rechoke */
     struct list_node in_changed;
-    uint64_t unchoked_at_us,
-        choked_at_us; /* of the last change; choked_at_us: or when it was added */
+    uint64_t unchoked_at_us; /* the last time */
+    uint64_t choked_at_us;   /* the last time, or when it was added */
     uint64_t up_total_at_unchoke;
     uint64_t number; /* order of arrival: breaks every tie */
     size_t index;    /* in peers */
@@ -75,9 +81,9 @@ struct choker {
     struct choker_peer **ranked; /* scratch of the same size */
     size_t n_peers, cap;
     struct list changed;
-    uint32_t n_slots_fixed; /* 0: follows the capacity */
-    uint64_t max_up_per_s;  /* 0: no limit */
-    uint32_t n_slots, n_unchoked;
+    uint32_t n_slots_fixed;                  /* 0: follows the capacity */
+    uint64_t max_up_per_s;                   /* 0: no limit */
+    uint32_t n_slots, n_unchoked, n_wanting; /* wanting: interested and not upload-only */
     uint64_t rechoke_at_us, optimistic_at_us, grow_at_us;
     uint64_t n_added;
     struct choker_counters counters;
@@ -92,8 +98,8 @@ void choker_set_limits(struct choker *c, uint64_t now_us, uint32_t n_slots_fixed
 
 void choker_peer_init(struct choker_peer *p);
 enum err_code choker_add(struct choker *c, uint64_t now_us, struct choker_peer *p) MUST_USE;
-void choker_remove(struct choker *c, uint64_t now_us,
-                   struct choker_peer *p); /* its slot is given on */
+/* Its slot is given on. */
+void choker_remove(struct choker *c, uint64_t now_us, struct choker_peer *p);
 
 /* INTERESTED and NOT INTERESTED; also after is_upload_only changed. Acts at once: a free slot is
  * given, a held one goes to another. */

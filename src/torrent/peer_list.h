@@ -9,13 +9,14 @@
  *     PASSIVE: never dialled: ourselves, a seed while we seed, no usable port. One is CONNECTED
  *     from there when it dials us.
  *
- * READY is ordered by (fewer failures, canonical priority of BEP 40, first come). WAITING is
+ * READY is ordered by (fewer failures, given by the user, canonical priority of BEP 40, first come). WAITING is
  * ordered by the time of the next try: PEER_LIST_RETRY_US * 2^failures with a quarter of jitter,
  * capped.
  *
  * When the list is full a newcomer takes the place of the entry of least worth, unless its own
- * worth is less: least are those with failures, then never reached ones known from gossip alone,
- * then never reached ones, then the one seen longest ago. DIALING and CONNECTED ones stay.
+ * worth is less: least are those with failures, then those that no dial ever reached and that only
+ * gossip told of, then the other unreached, then the reached; among equals the one seen longest ago.
+ * DIALING and CONNECTED ones stay.
  *
  * Ownership  entries are the list's; a pointer is good while the entry is DIALING or CONNECTED,
  *            otherwise until the next call that may add or remove
@@ -33,8 +34,9 @@
 #define PEER_LIST_N_MAX          3000u     /* libtorrent's max_peerlist_size */
 #define PEER_LIST_RETRY_US       15000000u /* ours; doubles with each failure */
 #define PEER_LIST_RETRY_US_MAX   3600000000u
-#define PEER_LIST_RECONNECT_US   5000000u /* ours: after a connection that worked */
-#define PEER_LIST_N_FAILURES_MAX 30u      /* counting stops */
+#define PEER_LIST_RECONNECT_US   5000000u  /* ours: after a connection that worked */
+#define PEER_LIST_SHORT_US       60000000u /* ours: so short a connection is a failure */
+#define PEER_LIST_N_FAILURES_MAX 30u       /* counting stops */
 
 enum peer_source { /* bits */
                    PEER_FROM_TRACKER = 1,
@@ -51,13 +53,14 @@ struct peer_entry {
     struct addr addr;   /* where it listens; or, while has_ephemeral_port, where it dialled from */
     uint8_t state;      /* enum peer_entry_state */
     uint8_t sources;    /* enum peer_source bits */
-    uint8_t n_failures; /* since it was last reached */
+    uint8_t n_failures; /* in a row: dials that failed, connections too short or bad */
     bool has_ephemeral_port; /* came in, and its listening port is not known: not dialable */
     bool was_reached;        /* a handshake with it has ended well, dialled by us */
     bool is_seed, is_self;
     uint32_t priority;   /* BEP 40 */
     uint64_t seen_at_us; /* last heard of or connected */
     uint64_t retry_at_us;
+    uint64_t connected_at_us;
     struct list_node in_all;
     struct heap_node in_queue; /* ready or waiting, by state */
     struct heap_node in_worth; /* least first; not while DIALING or CONNECTED */
@@ -114,8 +117,7 @@ struct peer_entry *peer_list_set_listen_port(struct peer_list *l, uint64_t now_u
                                              struct peer_entry *e, uint16_t port);
 /* The dial failed, or the handshake did. */
 void peer_list_on_failed(struct peer_list *l, uint64_t now_us, struct peer_entry *e);
-/* A connection that had worked ended. is_fault: by our judgement of what it sent: counts as a
- * failure. An entry whose port is ephemeral is gone after this. */
+/* A connection that had worked ended. is_fault: by our judgement of what it sent: a failure. An entry whose port is ephemeral is gone after this. */
 void peer_list_on_closed(struct peer_list *l, uint64_t now_us, struct peer_entry *e, bool is_fault);
 /* A dial of ours that was called off (torrent paused): no failure. */
 void peer_list_on_cancelled(struct peer_list *l, uint64_t now_us, struct peer_entry *e);

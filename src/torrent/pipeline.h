@@ -36,8 +36,7 @@
 #define PIPELINE_TIMEOUT_US_MAX   60000000u
 #define PIPELINE_SNUB_US_MIN      20000000u
 #define PIPELINE_SNUB_US_MAX      60000000u /* BEP 3: over a minute without a piece */
-#define PIPELINE_WHOLE_US         20000000u /* a piece sooner than this: PICKER_FAST (libtorrent's 20 s) \
-                                             */
+#define PIPELINE_WHOLE_US         20000000u /* as libtorrent: a piece sooner than this is fast */
 
 struct pipeline {
     uint32_t reqq;   /* the peer's; PIPELINE_REQQ_DEFAULT until it says */
@@ -48,21 +47,22 @@ struct pipeline {
     uint64_t round_at_us, round_len;
     uint64_t delay_us_min, delay_us_next; /* this and the window before; UINT64_MAX: none yet */
     uint64_t delay_window_at_us;
-    uint64_t waiting_since_us; /* last block, or when the queue turned from empty; 0: empty queue */
+    uint64_t waiting_since_us; /* last block, or when the queue turned from empty */
+    uint64_t empty_since_us;   /* when pending_len fell to 0 */
     uint64_t pending_len;      /* asked for and not yet here, dropped or rejected */
 };
 
 void pipeline_init(struct pipeline *p);
-void pipeline_set_reqq(struct pipeline *p,
-                       uint32_t reqq); /* from the extension handshake; 0 is taken as 1 */
+/* From the extension handshake (BEP 10); 0 is taken as 1. */
+void pipeline_set_reqq(struct pipeline *p, uint32_t reqq);
 /* UNCHOKE: begin again with slow start, keeping what is known of rate and delay as a floor. */
 void pipeline_restart(struct pipeline *p);
 
 void pipeline_on_request(struct pipeline *p, uint64_t now_us, uint32_t len);
 /* A block asked for at sent_at_us is here. */
 void pipeline_on_block(struct pipeline *p, uint64_t now_us, uint64_t sent_at_us, uint32_t len);
-void pipeline_on_dropped(struct pipeline *p,
-                         uint64_t len); /* rejected, cancelled, choked, expired */
+/* Rejected, cancelled or dropped by a choke. Late ones still count until they come. */
+void pipeline_on_dropped(struct pipeline *p, uint64_t now_us, uint64_t len);
 
 /* Blocks that should be under way now. len_max: the caller's share of memory; 0: no bound. */
 uint32_t pipeline_target(const struct pipeline *p, uint64_t len_max);
