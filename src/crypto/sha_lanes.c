@@ -128,6 +128,8 @@ struct sha256_lane {
             s->w[((i) + 3) % 4] = _mm_sha256msg1_epu32(s->w[((i) + 3) % 4], s->w[(i) % 4]);        \
     }
 
+/* The next lines are kept from clang-format, which moves the run of macros at each pass. */
+/* clang-format off */
 #define DEFINE_SHA256_BLOCKS(name, n_lanes)                                                        \
     TARGET_SHA static void name(uint32_t(*const *h)[8], const uint8_t *const *data,                \
                                 size_t n_blocks)                                                   \
@@ -153,11 +155,11 @@ struct sha256_lane {
                     lane[l].w[j] = _mm_shuffle_epi8(_mm_loadu_si128(q + j), swap);                 \
                 lane[l].p += SHA_BLOCK_LEN;                                                        \
             }                                                                                      \
-            SHA256_FOUR(0)                                                                         \
-            SHA256_FOUR(1) SHA256_FOUR(2) SHA256_FOUR(3) SHA256_FOUR(4) SHA256_FOUR(5)             \
-                SHA256_FOUR(6) SHA256_FOUR(7) SHA256_FOUR(8) SHA256_FOUR(9) SHA256_FOUR(10)        \
-                    SHA256_FOUR(11) SHA256_FOUR(12) SHA256_FOUR(13) SHA256_FOUR(14)                \
-                        SHA256_FOUR(15) LANES_LOOP                                                 \
+            SHA256_FOUR(0) SHA256_FOUR(1) SHA256_FOUR(2) SHA256_FOUR(3)                            \
+            SHA256_FOUR(4) SHA256_FOUR(5) SHA256_FOUR(6) SHA256_FOUR(7)                            \
+            SHA256_FOUR(8) SHA256_FOUR(9) SHA256_FOUR(10) SHA256_FOUR(11)                          \
+            SHA256_FOUR(12) SHA256_FOUR(13) SHA256_FOUR(14) SHA256_FOUR(15)                        \
+            LANES_LOOP                                                                             \
             {                                                                                      \
                 lane[l].abef = _mm_add_epi32(lane[l].abef, lane[l].abef_before);                   \
                 lane[l].cdgh = _mm_add_epi32(lane[l].cdgh, lane[l].cdgh_before);                   \
@@ -171,6 +173,7 @@ struct sha256_lane {
             _mm_storeu_si128((__m128i *)&(*h[l])[4], _mm_alignr_epi8(u, t, 8));                    \
         }                                                                                          \
     }
+/* clang-format on */
 
 DEFINE_SHA256_BLOCKS(sha256_blocks_x1, 1)
 DEFINE_SHA256_BLOCKS(sha256_blocks_x2, 2)

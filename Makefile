@@ -1,0 +1,97 @@
+# A thin face over meson: docs/building.md says what each word does.
+
+MESON_FLAGS ?=
+PREFIX      ?= /usr/local
+FUZZ_SECONDS ?= 30
+SUITES      ?=
+
+SANITIZE = -Db_lundef=false -Doptimization=1 -Dtests=true
+STRICT   = -fno-sanitize-recover=all,-fno-omit-frame-pointer
+run_tests = meson test -C $(1) --no-rebuild --print-errorlogs $(2)
+
+.PHONY: all check demo asan tsan fuzz coverage bench install clean format tidy docs-check citations
+all: build/shoal
+
+# Always asked; ninja knows what is out of date.
+.PHONY: build/shoal
+build/shoal: build/build.ninja
+	@ninja -C build
+	@ln -sf src/shoal build/shoal
+
+build/build.ninja:
+	@scripts/check-deps.sh build
+	@if pkg-config --exists cmocka; then tests=true; else tests=false; fi; \
+	  meson setup build --prefix=$(PREFIX) -Dtests=$$tests $(MESON_FLAGS)
+
+# Builds without tests, from before cmocka was there, learn of it here.
+check:
+	@scripts/install-deps.sh test
+	@$(MAKE) --no-print-directory build/build.ninja
+	@meson configure build -Dtests=true
+	@rm -f build/meson-logs/testlog.json
+	@$(MAKE) --no-print-directory build/shoal
+	-@$(call run_tests,build,$(addprefix --suite ,$(SUITES)))
+	@scripts/summarize-tests.py build/meson-logs/testlog.json
+
+demo:
+	@scripts/install-deps.sh build
+	@$(MAKE) --no-print-directory build/shoal
+	@python3 scripts/demo.py build/shoal
+
+build-asan/build.ninja:
+	@meson setup build-asan -Db_sanitize=address,undefined -Dc_args=$(STRICT) $(SANITIZE) $(MESON_FLAGS)
+
+build-tsan/build.ninja:
+	@meson setup build-tsan -Db_sanitize=thread $(SANITIZE) $(MESON_FLAGS)
+
+build-fuzz/build.ninja:
+	@CC=clang meson setup build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Dc_args=$(STRICT) \
+	  $(SANITIZE) $(MESON_FLAGS)
+
+build-coverage/build.ninja:
+	@meson setup build-coverage -Db_coverage=true -Doptimization=0 $(MESON_FLAGS)
+
+# AddressSanitizer and UndefinedBehaviorSanitizer over all that runs inside one process.
+asan: build-asan/build.ninja
+	@ninja -C build-asan
+	@rm -f build-asan/meson-logs/testlog.json
+	-@$(call run_tests,build-asan,--suite unit --suite fuzz --suite sim)
+	@scripts/summarize-tests.py build-asan/meson-logs/testlog.json
+
+# ThreadSanitizer over the tests with threads. It wants an address space without much randomness.
+tsan: build-tsan/build.ninja
+	@ninja -C build-tsan
+	@rm -f build-tsan/meson-logs/testlog.json
+	-@setarch -R $(call run_tests,build-tsan,--suite threads)
+	@scripts/summarize-tests.py build-tsan/meson-logs/testlog.json
+
+fuzz: build-fuzz/build.ninja
+	@scripts/run-fuzzers.sh build-fuzz $(FUZZ_SECONDS)
+
+coverage: build-coverage/build.ninja
+	@ninja -C build-coverage
+	-@$(call run_tests,build-coverage,--suite unit --suite fuzz --suite sim)
+	@gcovr --root . --filter src/ --object-directory build-coverage --gcov-ignore-parse-errors \
+	  --html-details build-coverage/coverage.html --print-summary
+	@echo "build-coverage/coverage.html"
+
+bench: build/shoal
+	@scripts/run-benches.sh build
+
+install: build/shoal
+	@meson install -C build --no-rebuild
+
+clean:
+	rm -rf build build-asan build-tsan build-fuzz build-coverage
+
+format:
+	@scripts/check-format.sh --fix
+
+tidy: build/shoal
+	@git ls-files 'src/*.c' | xargs -n 8 clang-tidy -p build --quiet
+
+docs-check: build/shoal
+	@scripts/check-docs.py build/shoal
+
+citations:
+	@scripts/check-citations.py
