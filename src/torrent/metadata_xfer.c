@@ -280,12 +280,13 @@ static bool begin_try(struct metadata_fetch *f, uint64_t size)
     return true;
 }
 
-/* In the order of slots, the first that can be asked: every peer gets its turn, since one that
- * fails is barred. */
+/* Of the peers with this size, one with the fewest strikes, in the order of slots: every peer gets
+ * its turn, since one that fails is barred. It stays until it is gone, mute or says another size. */
 static void choose_single(struct metadata_fetch *f)
 {
+    const struct meta_peer *now = f->single == NO_SLOT ? NULL : &f->peers[f->single];
     uint8_t best = NO_SLOT;
-    if (f->single != NO_SLOT && f->peers[f->single].n_strikes < METADATA_STRIKES_MAX)
+    if (now && is_active(now) && now->size == f->size && now->n_strikes < METADATA_STRIKES_MAX)
         return;
     for (uint8_t i = 0; i < METADATA_PEERS_MAX; i++) {
         const struct meta_peer *p = &f->peers[i];
