@@ -35,6 +35,7 @@ void content_fill(const struct content *c, uint64_t off, uint8_t variant, uint8_
         fill_words(c->key, off, flip, out, len);
         return;
     }
+    memset(out, 0, len);
     for (uint64_t at = off; at < off + len;) {
         uint64_t in_block = at % BLOCK_LEN;
         if (in_block < CONTENT_TAG_LEN) {

@@ -2,7 +2,7 @@
  * whoever needs them makes them and nobody stores them.
  *
  * Real: every byte is there and pieces are hashed with SHA-1 and SHA-256 as anywhere.
- * Phantom: of each 16 KiB block only the first CONTENT_TAG_LEN bytes are made, and digests are
+ * Phantom: of each 16 KiB block only the first CONTENT_TAG_LEN bytes are not zero, and digests are
  * taken over these tags alone; the engine cannot tell, and a block costs next to nothing. Needs
  * blocks that begin where the piece space has multiples of 16 KiB, which they always do.
  *
@@ -48,7 +48,7 @@ void content_free(struct content *c);
 enum err_code content_metainfo(const struct content *c, struct mem *mem, struct metainfo **out,
                                struct err *err) MUST_USE;
 
-/* Bytes off .. off + len of the piece space; phantom: only those that belong to a tag. */
+/* Bytes off .. off + len of the piece space. */
 void content_fill(const struct content *c, uint64_t off, uint8_t variant, uint8_t *out, size_t len);
 /* The bytes of one block that count: all, or its tag. */
 uint32_t content_core_len(const struct content *c, uint32_t block_len);

@@ -126,6 +126,14 @@ bool net_is_up(const struct net_node *node)
     return node->program != NULL;
 }
 
+uint32_t net_http(struct net_node *node, const struct addr *from, struct bytes path,
+                  struct buf *out)
+{
+    if (!node->program || !node->program->http)
+        return 0;
+    return node->program->http(node->ctx, from, path, out);
+}
+
 const struct addr *net_addr(const struct net_node *node)
 {
     return &node->p.addr;
@@ -462,11 +470,12 @@ void net_close(struct net_node *node, uint32_t conn)
         close_end(e, false);
 }
 
-void net_reset(struct net_node *node, uint32_t conn)
+bool net_reset(struct net_node *node, uint32_t conn)
 {
     struct net_end *e = find_end(node, conn);
     if (e)
         close_end(e, true);
+    return e != NULL;
 }
 
 static void crash_end(struct net_end *e, bool is_silent)

@@ -55,6 +55,9 @@ struct net_program {
     void (*laid)(void *ctx, uint32_t conn, size_t len);
     void (*room)(void *ctx, uint32_t conn, size_t room_len);
     void (*datagram)(void *ctx, const struct addr *from, struct bytes b); /* NULL: dropped */
+    /* An HTTP request that arrived: the answer's status, its body into out. NULL: refused. path:
+     * all after the host. */
+    uint32_t (*http)(void *ctx, const struct addr *from, struct bytes path, struct buf *out);
 };
 
 struct net_params {
@@ -93,6 +96,9 @@ void net_start(struct net_node *node, const struct net_program *program, void *c
 /* The program ends: its connections are reset, or, is_silent, just stop answering. */
 void net_crash(struct net_node *node, bool is_silent);
 bool net_is_up(const struct net_node *node);
+/* Hands a request that has arrived to what runs there; 0: nobody listens. */
+uint32_t net_http(struct net_node *node, const struct addr *from, struct bytes path,
+                  struct buf *out);
 const struct addr *net_addr(const struct net_node *node);
 uint32_t net_index(const struct net_node *node);
 struct net_stats net_stats(const struct net_node *node);
@@ -113,7 +119,8 @@ void net_send_content(struct net_node *node, uint32_t conn, const struct content
                       uint32_t len, uint8_t variant);
 void net_want_read(struct net_node *node, uint32_t conn);
 void net_close(struct net_node *node, uint32_t conn);
-void net_reset(struct net_node *node, uint32_t conn); /* close without a flush; far side: ERR_IO */
+/* Close without a flush; the far side hears ERR_IO. False: no such connection. */
+bool net_reset(struct net_node *node, uint32_t conn);
 void net_datagram(struct net_node *node, const struct addr *to, struct bytes b);
 /* Bytes that pass the links outside of connections (fetches): no events of their own. */
 void net_charge(struct net_node *from, struct net_node *to, uint32_t len);

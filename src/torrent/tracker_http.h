@@ -10,7 +10,8 @@
 #include "base/buf.h"
 #include "torrent/tracker.h"
 
-#define TRACKER_HTTP_URL_MAX   8192u
+#define TRACKER_URL_MAX        2048u      /* ours: of an announce URL */
+#define TRACKER_HTTP_URL_MAX   8192u      /* ours: of a request made from it */
 #define TRACKER_HTTP_REPLY_MAX (1u << 20) /* ours, as libtorrent: 1 MiB */
 
 struct tracker_http_options {
@@ -31,12 +32,14 @@ enum err_code tracker_http_scrape_url(struct bytes announce_url,
                                       const uint8_t (*infohashes)[SHA1_LEN], size_t n_infohashes,
                                       struct writer *out) MUST_USE;
 
-enum err_code tracker_http_read_reply(struct bytes body, struct tracker_reply *out,
+/* mem: for the reader's tokens, freed before return. */
+enum err_code tracker_http_read_reply(struct bytes body, struct mem *mem, struct tracker_reply *out,
                                       struct err *err) MUST_USE;
-/* out[i] for infohashes[i]; unknown counts where the reply does not name it. */
-enum err_code tracker_http_read_scrape(struct bytes body, const uint8_t (*infohashes)[SHA1_LEN],
-                                       size_t n_infohashes, struct tracker_scrape *out,
-                                       struct err *err) MUST_USE;
+/* out[i] for infohashes[i]; unknown counts where the reply does not name it. ERR_PROTOCOL: the
+ * reply is a failure reason. */
+enum err_code tracker_http_read_scrape(struct bytes body, struct mem *mem,
+                                       const uint8_t (*infohashes)[SHA1_LEN], size_t n_infohashes,
+                                       struct tracker_scrape *out, struct err *err) MUST_USE;
 
 /* An announce URL taken apart. Views of the text. */
 enum tracker_scheme { TRACKER_SCHEME_NONE, TRACKER_HTTP, TRACKER_HTTPS, TRACKER_UDP };
@@ -48,6 +51,6 @@ struct tracker_url {
     bool is_ip;        /* host is an address literal: `ip` */
     struct addr ip;
 };
-/* ERR_UNSUPPORTED: another scheme (wss:, ...); ERR_MALFORMED; ERR_LIMIT: longer than 2048. */
+/* ERR_UNSUPPORTED: another scheme (wss:, ...); ERR_MALFORMED; ERR_LIMIT: longer than TRACKER_URL_MAX. */
 enum err_code tracker_url_parse(struct bytes text, struct tracker_url *out,
                                 struct err *err) MUST_USE;

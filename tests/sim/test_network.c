@@ -117,8 +117,13 @@ static void on_datagram(void *ctx, const struct addr *from, struct bytes b)
     t->datagram_at_us = t->w->now_us;
 }
 
-static const struct net_program talker_program = {on_accept, on_connected, on_closed,  on_lend,
-                                                  on_laid,   on_room,      on_datagram};
+static const struct net_program talker_program = {.accept = on_accept,
+                                                  .connected = on_connected,
+                                                  .closed = on_closed,
+                                                  .lend = on_lend,
+                                                  .laid = on_laid,
+                                                  .room = on_room,
+                                                  .datagram = on_datagram};
 
 struct lab {
     struct mem mem;
