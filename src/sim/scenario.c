@@ -1,0 +1,334 @@
+/* scenario: the table, and how each of them goes. */
+#include "sim/scenario.h"
+#include "base/size.h"
+#include "sim/stage.h"
+#include <errno.h>
+#include <time.h>
+
+#define MIB (1u << 20)
+
+static uint32_t random_peer(struct stage *s)
+{
+    return rng_below(&s->rng, s->n_peers);
+}
+
+static void add_crowd(struct stage *s, uint32_t n_seeds, uint32_t n_peers)
+{
+    for (uint32_t i = 0; i < n_seeds + n_peers && !s->is_broken; i++) {
+        struct sim_host_params hp = stage_link(s, i < n_seeds);
+        stage_add_peer(s, &hp, i < n_seeds, NULL);
+    }
+}
+
+/* --- swarm: one seed, N downloaders --------------------------------------------------------------
+ */
+
+static void run_swarm(const struct scenario_params *p, struct scenario_result *r)
+{
+    struct stage s;
+    stage_init(&s, p, r);
+    add_crowd(&s, 1, p->n_peers);
+    stage_run(&s);
+    stage_want_all_done(&s);
+    stage_clear(&s);
+}
+
+/* --- stuck: liars of every kind that keep others waiting -----------------------------------------
+ */
+
+static void liar_rows(struct stage *s)
+{
+    for (uint32_t i = 0; i < s->n_liars; i++) {
+        const struct liar_stats *st = &s->liars[i]->stats;
+        buf_printf(&s->r->table,
+                   "%-14s %4llu connections, asked %6llu, sent right %6llu wrong %5llu, ignored "
+                   "%6llu, rejected %6llu\n",
+                   liar_kind_name(s->liars[i]->kind), (unsigned long long)st->n_conns,
+                   (unsigned long long)st->n_requests, (unsigned long long)st->n_blocks_right,
+                   (unsigned long long)st->n_blocks_wrong, (unsigned long long)st->n_ignored,
+                   (unsigned long long)st->n_rejected);
+    }
+}
+
+static void run_stuck(const struct scenario_params *p, struct scenario_result *r)
+{
+    static const enum liar_kind kinds[] = {LIAR_STALLER, LIAR_SILENT, LIAR_BITFIELD, LIAR_CORRUPTER,
+                                           LIAR_DRIP};
+    struct stage s;
+    stage_init(&s, p, r);
+    for (uint32_t i = 0; i < p->n_liars; i++) {
+        struct liar *l = stage_add_liar(&s, kinds[i % 5]);
+        l->wrong_ppm = i % 2 ? 1000000 : 200000;
+    }
+    add_crowd(&s, 1, p->n_peers);
+    for (uint32_t i = 0; i < s.n_liars; i++)
+        for (uint32_t k = 0; k < 5 && k < s.n_peers; k++)
+            liar_dial(s.liars[i], net_addr(s.peers[random_peer(&s)].h->node));
+    stage_run(&s);
+    stage_want_all_done(&s);
+    liar_rows(&s);
+    stage_clear(&s);
+    if (r->is_ok && p->n_liars >= 5 && r->n_banned == 0) {
+        r->is_ok = false;
+        snprintf(r->why, sizeof r->why, "corrupters were there and nobody was banned");
+    }
+}
+
+/* --- hostile: those that attack the program, not the transfer ------------------------------------
+ */
+
+static void run_hostile(const struct scenario_params *p, struct scenario_result *r)
+{
+    static const enum liar_kind kinds[] = {LIAR_FLOODER, LIAR_OUT_OF_RANGE, LIAR_GARBAGE,
+                                           LIAR_PEX,     LIAR_UNASKED,      LIAR_METADATA};
+    struct stage s;
+    stage_init(&s, p, r);
+    for (uint32_t i = 0; i < p->n_liars; i++)
+        stage_add_liar(&s, kinds[i % 6]);
+    add_crowd(&s, 1, p->n_peers);
+    for (uint32_t i = 0; i < s.n_liars; i++)
+        for (uint32_t k = 0; k < s.n_peers; k++)
+            liar_dial(s.liars[i], net_addr(s.peers[k].h->node));
+    stage_run(&s);
+    stage_want_all_done(&s);
+    for (uint32_t i = 0; i < s.n_liars; i++)
+        buf_printf(&r->table, "%-14s %4llu connections, %llu of its messages\n",
+                   liar_kind_name(s.liars[i]->kind), (unsigned long long)s.liars[i]->stats.n_conns,
+                   (unsigned long long)s.liars[i]->stats.n_sent);
+    stage_clear(&s);
+}
+
+/* --- tracker-dies: the swarm goes on by gossip ---------------------------------------------------
+ */
+
+static void run_tracker_dies(const struct scenario_params *p, struct scenario_result *r)
+{
+    struct stage s;
+    uint32_t n_early = p->n_peers - p->n_peers / 4;
+    stage_init(&s, p, r);
+    add_crowd(&s, 1, n_early);
+    stage_run_until(&s, 10 * US_PER_S);
+    if (s.is_broken) {
+        stage_clear(&s);
+        return;
+    }
+    tracker_node_crash(s.tracker);
+    /* each that comes now knows one member, by --peer or x.pe, and no tracker */
+    for (uint32_t i = n_early; i < p->n_peers; i++) {
+        struct sim_host_params hp = stage_link(&s, false);
+        const struct addr *knows = net_addr(s.peers[1 + rng_below(&s.rng, n_early)].h->node);
+        stage_add_peer(&s, &hp, false, knows);
+        stage_run_until(&s, s.sim.w.now_us + US_PER_S);
+    }
+    stage_run_until(&s, s.sim.w.now_us + 150 * US_PER_S); /* gossip goes once a minute */
+    uint32_t n_lonely = 0, n_least = UINT32_MAX;
+    for (uint32_t i = 1 + n_early; i < s.n_peers; i++) {
+        struct torrent_stats st = {0};
+        session_torrent_stats(s.peers[i].h->session, s.sim.w.now_us, s.peers[i].torrent, &st);
+        n_least = st.n_known_peers < n_least ? st.n_known_peers : n_least;
+        n_lonely += st.n_known_peers < 3;
+    }
+    buf_printf(&r->table, "late comers          %u, each told of one member\n",
+               p->n_peers - n_early);
+    buf_printf(&r->table, "they know at least   %u members\n", n_least);
+    if (n_lonely)
+        stage_fail(&s, "%u late comers know fewer than 3 members: gossip did not reach them",
+                   n_lonely);
+    stage_run(&s);
+    stage_want_all_done(&s);
+    stage_clear(&s);
+}
+
+/* --- crash-restart -------------------------------------------------------------------------------
+ */
+
+struct crash_state {
+    uint64_t n_kills, n_power_losses, n_until;
+};
+
+static void crash_somebody(struct stage *s, void *ctx)
+{
+    struct crash_state *c = ctx;
+    struct stage_peer *p = &s->peers[random_peer(s)];
+    if (c->n_kills + c->n_power_losses >= c->n_until || !p->is_up || rng_below(&s->rng, 3) == 0)
+        return;
+    if (p->done_at_us && !p->is_seed)
+        return;
+    enum sim_crash how = rng_below(&s->rng, 2) ? SIM_KILL : SIM_POWER_LOSS;
+    *(how == SIM_KILL ? &c->n_kills : &c->n_power_losses) += 1;
+    stage_crash(s, p, how, (1 + rng_below(&s->rng, 10)) * US_PER_S);
+}
+
+static void run_crash_restart(const struct scenario_params *p, struct scenario_result *r)
+{
+    struct stage s;
+    struct crash_state c = {.n_until = 2 * p->n_peers};
+    stage_init(&s, p, r);
+    add_crowd(&s, 1, p->n_peers);
+    s.on_second = crash_somebody;
+    s.ctx = &c;
+    stage_run(&s);
+    stage_want_all_done(&s);
+    uint64_t written = 0, n_rewrites = 0, n_lost = 0;
+    for (uint32_t i = 0; i < s.n_peers; i++) {
+        const struct disk_stats *d = &s.peers[i].h->disk.stats;
+        written += s.peers[i].is_seed ? 0 : d->written_len;
+        n_rewrites += d->n_rewrites;
+        n_lost += d->n_lost_blocks + d->n_torn_blocks;
+    }
+    buf_printf(&r->table, "kills                %llu\npower losses         %llu\n",
+               (unsigned long long)c.n_kills, (unsigned long long)c.n_power_losses);
+    buf_printf(&r->table, "blocks lost or torn  %llu\nright ones rewritten %llu\n",
+               (unsigned long long)n_lost, (unsigned long long)n_rewrites);
+    buf_printf(&r->table, "written per peer     %.2f times the torrent\n",
+               (double)written / ((double)p->size * p->n_peers));
+    stage_clear(&s);
+}
+
+/* --- disk-faults ---------------------------------------------------------------------------------
+ */
+
+static bool has_error(struct stage *s, const struct stage_peer *p, struct torrent_stats *st)
+{
+    return p->is_up && session_torrent_stats(p->h->session, s->sim.w.now_us, p->torrent, st) &&
+           st->state == TORRENT_ERROR;
+}
+
+/* The owner frees space or mends the disk some time later, and says go on. */
+static void mend_disks(struct stage *s, void *ctx)
+{
+    (void)ctx;
+    for (uint32_t i = 0; i < s->n_peers; i++) {
+        struct stage_peer *p = &s->peers[i];
+        struct torrent_stats st, after;
+        if (!has_error(s, p, &st) || rng_below(&s->rng, 5))
+            continue;
+        if (st.err.code != ERR_IO || !st.err.what)
+            stage_fail(s, "a disk failed and the torrent's error is code %d", (int)st.err.code);
+        p->h->disk.p.cap_len = 0;
+        for (int k = 0; k < DISK_FAULT_COUNT; k++)
+            disk_plan_fault(&p->h->disk, (enum disk_fault)k, 0, 0, false);
+        sim_host_resume(p->h, p->torrent);
+        session_torrent_stats(p->h->session, s->sim.w.now_us, p->torrent, &after);
+        if (after.n_have < st.n_have)
+            stage_fail(s, "peer %u lost %u verified pieces over a disk fault", i,
+                       st.n_have - after.n_have);
+        p->n_fixes++;
+    }
+}
+
+static void plan_disk_faults(struct stage *s)
+{
+    uint64_t n_puts = s->p->size / (4 * BLOCK_LEN) + 1;
+    for (uint32_t i = 1; i < s->n_peers; i++) {
+        struct disk *d = &s->peers[i].h->disk;
+        uint64_t after = rng_below64(&s->rng, n_puts);
+        switch (i % 5) {
+        case 0:
+            disk_plan_fault(d, DISK_WRITE, after, EIO, true);
+            break;
+        case 1:
+            d->p.cap_len = 1 + rng_below64(&s->rng, s->p->size);
+            break;
+        case 2:
+            disk_plan_fault(d, DISK_READ, after, EIO, true);
+            break;
+        case 3:
+            disk_plan_fault(d, DISK_SYNC, 0, EIO, true);
+            break;
+        default:
+            break;
+        }
+    }
+}
+
+static void run_disk_faults(const struct scenario_params *p, struct scenario_result *r)
+{
+    struct stage s;
+    stage_init(&s, p, r);
+    add_crowd(&s, 1, p->n_peers);
+    plan_disk_faults(&s);
+    s.on_second = mend_disks;
+    stage_run(&s);
+    stage_want_all_done(&s);
+    uint32_t n_fixes = 0;
+    uint64_t n_faults = 0;
+    for (uint32_t i = 0; i < s.n_peers; i++) {
+        n_fixes += s.peers[i].n_fixes;
+        n_faults += s.peers[i].h->disk.stats.n_faults;
+    }
+    buf_printf(&r->table, "faults that struck   %llu\ntorrents resumed     %u\n",
+               (unsigned long long)n_faults, n_fixes);
+    if (n_fixes == 0)
+        stage_fail(&s, "no disk fault stopped a torrent");
+    stage_clear(&s);
+}
+
+/* --- the table -----------------------------------------------------------------------------------
+ */
+
+#define COMMON                                                                                     \
+    .rng_seed = 1, .piece_len = 256u << 10, .n_files = 1, .version = CONTENT_V1,                   \
+    .seed_up_per_s = 4 * MIB, .up_per_s = MIB, .down_per_s = 8 * MIB, .delay_us = 40000,           \
+    .jitter_us = 2000, .limit_us = 3600ull * US_PER_S, .check_us = 10 * US_PER_S
+
+const struct scenario scenarios[] = {
+    {"swarm",
+     "one seed, everybody else begins with nothing",
+     {COMMON, .n_peers = 50, .size = 64 * MIB, .is_phantom = true},
+     run_swarm},
+    {"stuck",
+     "stalled, silent, slow and lying peers among the honest",
+     {COMMON, .n_peers = 20, .n_liars = 20, .size = 32 * MIB},
+     run_stuck},
+    {"hostile",
+     "floods, garbage, gossip spam and pieces that nobody asked for",
+     {COMMON, .n_peers = 10, .n_liars = 12, .size = 32 * MIB},
+     run_hostile},
+    {"tracker-dies",
+     "the tracker goes after ten seconds, members still come",
+     {COMMON, .n_peers = 40, .size = 32 * MIB, .is_phantom = true},
+     run_tracker_dies},
+    {"crash-restart",
+     "processes are killed and machines lose power, and come back",
+     {COMMON, .n_peers = 20, .size = 64 * MIB},
+     run_crash_restart},
+    {"disk-faults",
+     "full disks and I/O errors; somebody mends them later",
+     {COMMON, .n_peers = 20, .size = 32 * MIB},
+     run_disk_faults},
+    {NULL, NULL, {0}, NULL},
+};
+
+const struct scenario *scenario_find(const char *name)
+{
+    for (const struct scenario *s = scenarios; s->name; s++)
+        if (strcmp(s->name, name) == 0)
+            return s;
+    return NULL;
+}
+
+static uint64_t real_now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * US_PER_S + (uint64_t)t.tv_nsec / 1000;
+}
+
+void scenario_run(const struct scenario *s, const struct scenario_params *p,
+                  struct scenario_result *r)
+{
+    uint64_t from_us = real_now_us();
+    *r = (struct scenario_result){0};
+    mem_init(&r->mem, MEM_NO_BUDGET, NULL);
+    buf_init(&r->table, &r->mem, MIB);
+    buf_init(&r->times, &r->mem, MIB);
+    s->run(p, r);
+    r->real_us = real_now_us() - from_us;
+}
+
+void scenario_result_clear(struct scenario_result *r)
+{
+    buf_clear(&r->table);
+    buf_clear(&r->times);
+}

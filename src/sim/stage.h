@@ -1,0 +1,58 @@
+/* stage: what the scenarios share: a world with one torrent, a tracker, machines and liars; the
+ * loop that runs them and looks at them; the numbers at the end. Used by scenario*.c.
+ *
+ * Ownership  stage_clear frees everything
+ * Threads    one owner
+ * Errors     what goes wrong is said in the result; the first reason stays
+ */
+#pragma once
+#include "sim/host.h"
+#include "sim/liar.h"
+#include "sim/scenario.h"
+#include "sim/tracker_node.h"
+
+struct stage_peer {
+    struct sim_host *h;
+    uint32_t torrent;
+    bool is_seed, is_up;
+    uint64_t joined_at_us, done_at_us; /* done_at_us: 0 not yet */
+    uint64_t restart_at_us;            /* 0: not waiting */
+    uint32_t n_crashes, n_fixes;
+};
+
+struct stage {
+    struct mem mem;
+    struct sim sim;
+    const struct scenario_params *p;
+    struct scenario_result *r;
+    struct rng rng;
+    const struct content *content;
+    struct tracker_node *tracker;
+    struct stage_peer *peers; /* seeds and downloaders */
+    uint32_t n_peers, peers_cap;
+    struct liar **liars;
+    uint32_t n_liars;
+    uint64_t check_at_us;
+    /* Called once a second of the virtual clock; may be NULL. */
+    void (*on_second)(struct stage *s, void *ctx);
+    void *ctx;
+    bool is_broken;
+};
+
+void stage_init(struct stage *s, const struct scenario_params *p, struct scenario_result *r);
+void stage_clear(struct stage *s); /* fills in the result first */
+void stage_fail(struct stage *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+struct sim_host_params stage_link(struct stage *s, bool is_seed); /* rates and delay by chance */
+/* A machine that is up and has the torrent; NULL (and the stage broken) when the engine refuses. */
+struct stage_peer *stage_add_peer(struct stage *s, const struct sim_host_params *hp, bool is_seed,
+                                  const struct addr *knows);
+struct liar *stage_add_liar(struct stage *s, enum liar_kind kind);
+void stage_crash(struct stage *s, struct stage_peer *p, enum sim_crash how, uint64_t down_us);
+bool stage_is_done(const struct stage *s); /* every downloader has everything */
+uint32_t stage_n_done(const struct stage *s);
+/* Until everybody is done, or the limit, or the stage is broken. */
+void stage_run(struct stage *s);
+void stage_run_until(struct stage *s, uint64_t until_us);
+/* Fails unless everybody is done; with a look at what the slowest wait for. */
+void stage_want_all_done(struct stage *s);
