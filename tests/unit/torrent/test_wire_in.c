@@ -545,11 +545,11 @@ static bool run_sweep(struct mem *mem, void *ctx)
 static void test_no_memory(void **state)
 {
     (void)state;
-    static uint8_t buf[8192];
+    static uint8_t buf[8192], payload[3000];
     struct writer w = writer_init(buf, sizeof buf);
     put_handshake(&w, WIRE_EXTENSION);
-    peer_msg_write_extended(&w, 1, bytes_of(buf, 3000));
-    peer_msg_write_bitfield(&w, bytes_of(buf, 500));
+    peer_msg_write_extended(&w, 1, bytes_of(payload, sizeof payload));
+    peer_msg_write_bitfield(&w, bytes_of(payload, 500));
     struct bytes stream = writer_bytes(&w);
     assert_true(test_fail_sweep(run_sweep, &stream) > 2);
 }
