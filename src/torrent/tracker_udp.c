@@ -116,6 +116,7 @@ void tracker_udp_clear(struct tracker_udp *u)
 {
     const void *key;
     void *value;
+    timers_clear(&u->timers); /* first: it unmarks the timers */
     for (size_t cursor = 0; map_next(&u->tokens, &cursor, &key, &value);)
         mem_free(u->mem, *(struct tracker_udp_request **)value);
     for (size_t cursor = 0; map_next(&u->endpoints, &cursor, &key, &value);) {
@@ -125,7 +126,6 @@ void tracker_udp_clear(struct tracker_udp *u)
     map_clear(&u->requests);
     map_clear(&u->tokens);
     map_clear(&u->endpoints);
-    timers_clear(&u->timers);
 }
 
 /* --- transactions and the queue of datagrams ---------------------------------------------------- */
