@@ -220,7 +220,10 @@ static bool begin(struct pick *k, uint32_t piece)
     if (k->peer->is_on_parole || k->p->pieces[piece].is_whole)
         t->sole = k->peer;
     take_free(k, t);
-    return true;
+    if (t->n_blocks == 0 || t->n_requests > 0)
+        return true;
+    picker_partial_close(k->p, t, PICKER_IDLE); /* no memory for the first request */
+    return false;
 }
 
 /* Pieces after `piece` that are no less rare: one run on disk, and no worse a choice. */

@@ -2,17 +2,15 @@
 #include "base/size.h"
 #include "torrent/picker.h"
 
-#define DELAY_WINDOW_US 10000000u
-#define US_PER_SECOND   1000000u
-#define N_FLAT_ROUNDS   2u /* as the picture in the header says */
+#define US_PER_SECOND 1000000u
+#define N_FLAT_ROUNDS 2u /* as the picture in the header says */
 
 void pipeline_init(struct pipeline *p)
 {
     *p = (struct pipeline){.reqq = PIPELINE_REQQ_DEFAULT,
                            .target = PIPELINE_N_START,
                            .is_starting = true,
-                           .delay_us_min = UINT64_MAX,
-                           .delay_us_next = UINT64_MAX};
+                           .delay_us_min = UINT64_MAX};
 }
 
 void pipeline_set_reqq(struct pipeline *p, uint32_t reqq)
@@ -22,15 +20,14 @@ void pipeline_set_reqq(struct pipeline *p, uint32_t reqq)
 
 static uint64_t least_delay_us(const struct pipeline *p)
 {
-    uint64_t delay_us = u64_min(p->delay_us_min, p->delay_us_next);
-    return u64_min(delay_us, PIPELINE_DELAY_US_MAX);
+    return u64_min(p->delay_us_min, PIPELINE_DELAY_US_MAX);
 }
 
 /* Blocks that the rate brings in the time to be covered. */
 static uint32_t blocks_for_rate(const struct pipeline *p)
 {
     uint64_t span_us = PIPELINE_MARGIN_US;
-    if (p->delay_us_min != UINT64_MAX || p->delay_us_next != UINT64_MAX)
+    if (p->delay_us_min != UINT64_MAX)
         span_us += 2 * least_delay_us(p);
     uint64_t len = p->rate_per_s > UINT64_MAX / (4 * US_PER_SECOND)
                        ? UINT64_MAX
@@ -44,6 +41,7 @@ void pipeline_restart(struct pipeline *p)
     p->is_starting = true;
     p->n_flat_rounds = 0;
     p->target = known > PIPELINE_N_START ? known : PIPELINE_N_START;
+    p->delay_us_min = UINT64_MAX;
 }
 
 /* --- what happens ----------------------------------------------------------------------------------
@@ -70,16 +68,6 @@ void pipeline_on_dropped(struct pipeline *p, uint64_t now_us, uint64_t len)
         p->empty_since_us = now_us;
 }
 
-static void note_delay(struct pipeline *p, uint64_t now_us, uint64_t delay_us)
-{
-    if (now_us - p->delay_window_at_us >= DELAY_WINDOW_US) {
-        p->delay_us_min = p->delay_us_next;
-        p->delay_us_next = UINT64_MAX;
-        p->delay_window_at_us = now_us;
-    }
-    p->delay_us_next = u64_min(p->delay_us_next, delay_us);
-}
-
 /* Up at once, down by a quarter: a queue that is too long costs less than one that runs dry. */
 static void end_round(struct pipeline *p, uint64_t now_us)
 {
@@ -102,7 +90,7 @@ static void end_round(struct pipeline *p, uint64_t now_us)
 
 void pipeline_on_block(struct pipeline *p, uint64_t now_us, uint64_t sent_at_us, uint32_t len)
 {
-    note_delay(p, now_us, now_us - sent_at_us);
+    p->delay_us_min = u64_min(p->delay_us_min, now_us - sent_at_us);
     pipeline_on_dropped(p, now_us, len);
     p->is_snubbed = false;
     p->waiting_since_us = now_us;
@@ -168,6 +156,7 @@ bool pipeline_on_tick(struct pipeline *p, uint64_t now_us)
     p->is_starting = true; /* if it comes back, begin anew */
     p->target = PIPELINE_N_START;
     p->rate_per_s = 0;
+    p->delay_us_min = UINT64_MAX;
     p->n_flat_rounds = 0;
     return true;
 }

@@ -7,15 +7,17 @@
  *       ^                                                      |
  *       +------------- unchoked again (pipeline_restart) ------+
  *
- * START    the target grows by one for each block received (doubling per round, as TCP's slow
- * start) STEADY   target = rate * (2 * least delay + PIPELINE_MARGIN_US), rounded up. If the queue
- * was the bound, the rate follows the target up, and the target the rate. Both are held within
- * PIPELINE_N_MIN and the least of the peer's reqq, PIPELINE_N_MAX and the cap in bytes that the
- * caller gives. A snubbing peer gets 1 until its next block comes.
+ * START    the target grows by one for each block received: it doubles each round, as TCP's
+ *          slow start does
+ * STEADY   target = rate * (2 * least delay + PIPELINE_MARGIN_US), rounded up. If the queue was the
+ *          bound, the rate follows the target up, and the target the rate
  *
- * The least delay is that between a request and its block, least of the last two windows of 10 s:
- * queueing at the peer is in it, so it starts near the truth (the first request finds no queue) and
- * is clamped to PIPELINE_DELAY_US_MAX.
+ * Both are held within PIPELINE_N_MIN and the least of the peer's reqq, PIPELINE_N_MAX and the cap
+ * in bytes that the caller gives. A snubbing peer gets 1 until its next block comes.
+ *
+ * The least delay is that between a request and its block, the least since the queue was last empty
+ * (first request, unchoke): only then it is free of our own queue at the peer. What a window would
+ * forget cannot be measured again while the queue stands, so none is kept.
  *
  * Threads    one owner; a plain value, owns nothing
  * Errors     none
@@ -45,8 +47,7 @@ struct pipeline {
     uint8_t n_flat_rounds;
     uint64_t rate_per_s; /* smoothed over rounds; 0 before the first round ends */
     uint64_t round_at_us, round_len;
-    uint64_t delay_us_min, delay_us_next; /* this and the window before; UINT64_MAX: none yet */
-    uint64_t delay_window_at_us;
+    uint64_t delay_us_min;     /* UINT64_MAX: none yet */
     uint64_t waiting_since_us; /* last block, or when the queue turned from empty */
     uint64_t empty_since_us;   /* when pending_len fell to 0 */
     uint64_t pending_len;      /* asked for and not yet here, dropped or rejected */
