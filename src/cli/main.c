@@ -9,6 +9,10 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *help;
 } commands[] = {
+    {"create", cmd_create, "make a .torrent file of a file or a folder"},
+    {"show", cmd_show, "what a .torrent file or a magnet link says"},
+    {"verify", cmd_verify, "compare data on disk with a torrent"},
+    {"magnet", cmd_magnet, "the magnet link of a .torrent file"},
     {NULL, NULL, NULL},
 };
 
