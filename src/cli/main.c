@@ -13,6 +13,7 @@ static const struct {
     {"show", cmd_show, "what a .torrent file or a magnet link says"},
     {"verify", cmd_verify, "compare data on disk with a torrent"},
     {"magnet", cmd_magnet, "the magnet link of a .torrent file"},
+    {"tracker", cmd_tracker, "serve as a tracker, over HTTP and UDP"},
     {NULL, NULL, NULL},
 };
 
