@@ -100,7 +100,7 @@ static void after_input(struct sim_host *h)
     uint64_t at_us = session_deadline_us(h->session);
     if (at_us == DEADLINE_NEVER)
         world_stop(w, &h->tick);
-    else if (!sim_event_is_set(&h->tick) || h->tick.in_events.key != u64_max(at_us, w->now_us))
+    else if (!sim_event_is_set(&h->tick) || h->tick.at_us != u64_max(at_us, w->now_us))
         world_set(w, &h->tick, u64_max(at_us, w->now_us));
 }
 

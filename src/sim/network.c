@@ -437,7 +437,7 @@ void net_want_read(struct net_node *node, uint32_t conn)
     struct net_flow *in = &net_peer(e)->out;
     e->is_stalled = false;
     if (!in->is_reset && (in->recv.len > 0 || in->has_fin) &&
-        (!sim_event_is_set(&in->arrival) || in->arrival.in_events.key > w->now_us))
+        (!sim_event_is_set(&in->arrival) || in->arrival.at_us > w->now_us))
         world_set(w, &in->arrival, w->now_us);
 }
 

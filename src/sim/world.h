@@ -11,7 +11,6 @@
  *            of memory in sim/ ends the process (world_alloc). Engines in it have their own budgets
  */
 #pragma once
-#include "base/heap.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/timer.h"
@@ -20,8 +19,9 @@
 struct world;
 
 struct sim_event {
-    struct heap_node in_events;
     void (*fire)(struct world *w, struct sim_event *ev);
+    uint64_t at_us;
+    uint32_t slot; /* in world.slots + 1; 0: not set */
 };
 
 /* What the trace tells apart. */
@@ -40,12 +40,29 @@ enum trace_kind {
 
 #define WORLD_TRACE_CAP 4096u
 
+/* The queue: a heap of keys kept in the array itself, so that sifting a million of them does not
+ * touch a million events. An entry whose slot has another tie is stale: the event was moved or
+ * stopped. Stale entries are dropped when met, and all at once when they are the majority. */
+struct world_entry {
+    uint64_t at_us, tie;
+    uint32_t slot;
+};
+
+struct world_slot {
+    struct sim_event *ev; /* NULL: free */
+    uint64_t tie;         /* of the entry that counts; free: the next free slot */
+};
+
 struct world {
     struct mem *mem;
     uint64_t now_us;
     uint64_t rng_seed;
     struct rng rng;
-    struct heap events;
+    struct world_entry *entries;
+    struct world_slot *slots;
+    size_t n_entries, entries_cap, n_set;
+    uint32_t n_slots, slots_cap, free_slot; /* free_slot: + 1; 0: none */
+    uint64_t n_ties;
     uint64_t n_events; /* fired so far */
     uint64_t n_traced;
     struct sha256_state trace;
@@ -62,12 +79,13 @@ void world_set(struct world *w, struct sim_event *ev,
                uint64_t at_us);                         /* moves it; not before now */
 void world_stop(struct world *w, struct sim_event *ev); /* fine when not set */
 
-uint64_t world_next_us(const struct world *w); /* or DEADLINE_NEVER */
-bool world_step(struct world *w);              /* one event; false when there is none */
+uint64_t world_next_us(struct world *w); /* or DEADLINE_NEVER */
+bool world_step(struct world *w);        /* one event; false when there is none */
 /* Everything up to and including until_us; the clock then stands there. */
 void world_run(struct world *w, uint64_t until_us);
 
 void world_trace(struct world *w, enum trace_kind kind, uint32_t node, uint64_t a, uint64_t b);
+void world_check(const struct world *w);
 void world_trace_hash(const struct world *w, uint8_t out[SHA256_LEN]);
 
 /* A generator of its own for one part of the world, so that more chance in one place does not

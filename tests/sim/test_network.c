@@ -177,6 +177,8 @@ static void lab_run(struct lab *l, uint64_t until_us)
         world_step(&l->w);
         if (i % 64 == 0)
             net_check(&l->n);
+        if (i % 64 == 0)
+            world_check(&l->w);
     }
     world_run(&l->w, until_us);
     for (uint32_t i = 0; i < l->n_talkers; i++)
