@@ -199,7 +199,7 @@ static void note_failure(struct fetch_job *j, CURLcode code)
         break;
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
-        err_set(err, ERR_MALFORMED, "not an http or https URL");
+        err_set(err, ERR_MALFORMED, "not http or https");
         break;
     case CURLE_COULDNT_RESOLVE_HOST:
         err_set(err, ERR_NOT_FOUND, "no address for this name");

@@ -179,17 +179,24 @@ static void store_forget(struct host_jobs *hj, uint32_t torrent)
     map_remove(&hj->stores, &torrent);
 }
 
+/* The workers have too much to do already. Closing cannot be refused: it is done here. */
+static void job_not_submitted(struct host_job *j)
+{
+    struct host_store *s = j->store;
+    if (s)
+        s->n_out--;
+    if (j->kind == JOB_CLOSE)
+        file_store_close(j->files);
+    if (j->kind == JOB_CLOSE || j->kind == JOB_OPEN)
+        store_forget(j->owner, j->torrent);
+    job_refuse(j, j->kind == JOB_CLOSE ? ERR_OK : ERR_LIMIT,
+               j->kind == JOB_CLOSE ? NULL : "too many storage requests are waiting");
+}
+
 static void job_submit(struct host_job *j, uint32_t queue)
 {
-    if (workers_submit(j->owner->workers, queue, &j->work)) {
-        if (j->store)
-            j->store->n_out--;
-        if (j->kind == JOB_OPEN) {
-            store_forget(j->owner, j->torrent);
-            j->store = NULL;
-        }
-        job_refuse(j, ERR_LIMIT, "too many storage requests are waiting");
-    }
+    if (workers_submit(j->owner->workers, queue, &j->work))
+        job_not_submitted(j);
 }
 
 static void store_try_close(struct host_store *s)
@@ -203,13 +210,11 @@ static void store_try_close(struct host_store *s)
 
 static void store_opened(struct host_job *j)
 {
-    struct host_jobs *hj = j->owner;
     struct host_store *s = j->store;
-    s->files = j->files;
+    s->files = j->files; /* NULL when it failed and a close waits, which then has nothing to do */
     if (s->files)
-        s->queue = workers_queue(hj->workers, file_store_device(s->files) | DEVICE_KEY_BIT, 0);
-    else if (!s->close_job) /* else the close finds nothing open, which is fine */
-        store_forget(hj, j->torrent);
+        s->queue =
+            workers_queue(j->owner->workers, file_store_device(s->files) | DEVICE_KEY_BIT, 0);
 }
 
 static void note_warm(struct host_job *j)
@@ -228,15 +233,16 @@ static void job_settle(struct host_job *j)
     if (!s)
         return;
     s->n_out--;
+    bool has_not_opened = j->kind == JOB_OPEN && !j->files && !s->close_job;
+    if (j->kind == JOB_CLOSE || has_not_opened) {
+        store_forget(j->owner, j->torrent);
+        return;
+    }
     if (j->kind == JOB_OPEN)
         store_opened(j);
-    else if (j->kind == JOB_CLOSE)
-        store_forget(j->owner, j->torrent);
     else if (j->kind == JOB_WARM)
         note_warm(j);
-    bool is_gone = j->kind == JOB_CLOSE || (j->kind == JOB_OPEN && j->err.code && !s->close_job);
-    if (!is_gone)
-        store_try_close(s);
+    store_try_close(s);
 }
 
 static void job_answer(struct host_job *j)

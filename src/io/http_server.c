@@ -20,6 +20,7 @@ struct http_server {
     struct addr addr;
     void (*fn)(void *ctx, const struct http_request *request, struct http_response *out);
     void *ctx;
+    unsigned n_conns;
     struct http_server_counters counters;
 };
 
@@ -70,8 +71,12 @@ static void connection_changed(void *cls, struct MHD_Connection *connection, voi
     struct http_server *s = cls;
     (void)connection;
     (void)socket_context;
-    if (code == MHD_CONNECTION_NOTIFY_STARTED)
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         s->counters.n_connections++;
+        s->n_conns++;
+    } else {
+        s->n_conns--;
+    }
 }
 
 static struct addr peer_of(struct MHD_Connection *connection)
@@ -138,7 +143,13 @@ static enum MHD_Result request_came(void *cls, struct MHD_Connection *connection
 static void server_run(struct http_server *s)
 {
     MHD_UNSIGNED_LONG_LONG ms;
-    MHD_run(s->daemon);
+    unsigned n_before;
+    /* At its limit libmicrohttpd stops listening; it looks at that only when a run begins, so one
+     * more is due after a connection has ended. */
+    do {
+        n_before = s->n_conns;
+        MHD_run(s->daemon);
+    } while (s->n_conns < n_before);
     if (MHD_get_timeout(s->daemon, &ms) == MHD_YES)
         loop_timer_set(s->timer, clock_now_us() + ms * US_PER_MS);
     else

@@ -80,6 +80,9 @@ void tcp_conn_destroy(struct tcp_conn *c)
     tcp_out_clear(c);
     list_push_back(&n->graveyard, &c->in_graveyard);
     n->n_conns--;
+    if (n->is_starved)
+        n->listeners[0].can_accept = n->listeners[1].can_accept = true;
+    n->is_starved = false;
 }
 
 static void graveyard_clear(struct tcp *n)
@@ -376,14 +379,20 @@ static bool accept_one(struct tcp *n, int fd, const struct addr *from)
     return true;
 }
 
-/* Out of descriptors: the connection would wake us for ever, so it is taken and dropped. */
-static void refuse_with_spare(struct tcp *n, int listen_fd)
+/* Out of descriptors: the connection would wake us for ever, so it is taken and dropped. If not
+ * even that works, listening rests until a connection ends. */
+static void refuse_with_spare(struct tcp *n, struct tcp_listener *li)
 {
     n->counters.n_accept_no_descriptor++;
-    close(n->spare_fd);
-    int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    if (n->spare_fd >= 0)
+        close(n->spare_fd);
+    int fd = accept4(li->fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd >= 0)
         close(fd);
+    else if (errno != EAGAIN)
+        n->is_starved = true;
+    if (fd < 0)
+        li->can_accept = false;
     n->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
@@ -396,7 +405,7 @@ static void accept_some(struct tcp *n, struct tcp_listener *li)
         int fd = accept4(li->fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         struct addr from = sockaddr_to_addr(&ss);
         if (fd < 0 && (errno == EMFILE || errno == ENFILE))
-            refuse_with_spare(n, li->fd);
+            refuse_with_spare(n, li);
         else if (fd < 0 && (errno == EAGAIN || errno == EBADF || errno == EINVAL))
             li->can_accept = false;
         else if (fd < 0)

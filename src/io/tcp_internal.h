@@ -65,6 +65,7 @@ struct tcp {
     struct loop_timer *timer;
     int epoll_fd, spare_fd; /* spare: given up for a moment to refuse a connection after EMFILE */
     struct tcp_listener listeners[2];
+    bool is_starved; /* of descriptors: nothing can be accepted until one is closed */
     uint16_t port;
     struct map conns; /* id -> struct tcp_conn *; connecting and open */
     uint32_t n_conns;

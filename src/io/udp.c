@@ -130,7 +130,8 @@ void udp_send(struct udp *u, const struct addr *to, struct bytes b)
         udp_flush(u);
     struct datagrams *d = &u->out;
     unsigned i = u->n_out++;
-    memcpy(d->bytes[i], b.data, b.len);
+    if (b.len)
+        memcpy(d->bytes[i], b.data, b.len);
     d->iov[i].iov_len = b.len;
     d->headers[i].msg_hdr.msg_namelen = sockaddr_from_addr(&d->addrs[i], to);
 }

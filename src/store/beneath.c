@@ -41,7 +41,9 @@ static bool next_element(const char **path, char out[NAME_MAX + 1])
     }
     memcpy(out, *path, len);
     out[len] = 0;
-    *path += len + ((*path)[len] == '/');
+    *path += len;
+    if ((*path)[0] == '/' && (*path)[1] != 0) /* a slash at the end stays, as an empty element */
+        (*path)++;
     return true;
 }
 

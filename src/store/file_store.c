@@ -73,14 +73,15 @@ static void close_keeping_errno(int fd)
     errno = code;
 }
 
-/* Room for one more descriptor is made by closing an idle one. */
-static int open_beneath(struct file_store *s, int dir_fd, const char *path, int flags, mode_t mode)
+/* After a failure: were descriptors short, and could idle ones be closed? Then it is worth trying
+ * again. */
+static bool make_room(struct file_store *s)
 {
-    int fd = s->ops->open(dir_fd, path, flags, mode);
-    if (fd < 0 && (errno == EMFILE || errno == ENFILE) &&
-        file_cache_shrink(s->cache, file_cache_n_open(s->cache) / 2))
-        fd = s->ops->open(dir_fd, path, flags, mode);
-    return fd;
+    int code = errno;
+    bool is_short = code == EMFILE || code == ENFILE;
+    bool has_room = is_short && file_cache_shrink(s->cache, file_cache_n_open(s->cache) / 2);
+    errno = code;
+    return has_room;
 }
 
 static bool is_regular(int fd, struct stat *out)
@@ -102,7 +103,7 @@ static int open_for_read(struct file_store *s, uint32_t file)
     int dir_fd = dir_open(s);
     if (dir_fd < 0)
         return -1;
-    int fd = open_beneath(s, dir_fd, s->info->files[file].path, O_RDONLY | O_NONBLOCK, 0);
+    int fd = s->ops->open(dir_fd, s->info->files[file].path, O_RDONLY | O_NONBLOCK, 0);
     close_keeping_errno(dir_fd);
     return fd;
 }
@@ -114,7 +115,7 @@ static int create_file(struct file_store *s, int dir_fd, uint32_t file)
     if (parent < 0)
         return -1;
     close(parent);
-    int fd = open_beneath(s, dir_fd, f->path, O_RDWR | O_CREAT | O_NONBLOCK, file_mode(f));
+    int fd = s->ops->open(dir_fd, f->path, O_RDWR | O_CREAT | O_NONBLOCK, file_mode(f));
     if (fd >= 0)
         s->files[file].is_new = true;
     return fd;
@@ -126,7 +127,7 @@ static int open_for_write(struct file_store *s, uint32_t file)
     int dir_fd = dir_open(s);
     if (dir_fd < 0)
         return -1;
-    int fd = open_beneath(s, dir_fd, s->info->files[file].path, O_RDWR | O_NONBLOCK, 0);
+    int fd = s->ops->open(dir_fd, s->info->files[file].path, O_RDWR | O_NONBLOCK, 0);
     /* A file that was there and is gone is the user's doing: made anew it would hold nothing of
      * what the engine believes to be on disk. */
     if (fd < 0 && errno == ENOENT && !sf->is_prepared && !sf->was_there)
@@ -175,6 +176,8 @@ static enum err_code writable(struct file_store *s, uint32_t file, struct open_f
         return ERR_OK;
     pthread_mutex_lock(&s->prepare_lock);
     int fd = open_for_write(s, file);
+    if (fd < 0 && make_room(s))
+        fd = open_for_write(s, file);
     enum err_code code = fd < 0 ? io_err(err, "cannot open a file for writing", file)
                                 : check_and_install(s, file, fd, true, out, err);
     pthread_mutex_unlock(&s->prepare_lock);
@@ -188,6 +191,8 @@ static enum err_code readable(struct file_store *s, uint32_t file, struct open_f
     if (*out)
         return ERR_OK;
     int fd = open_for_read(s, file);
+    if (fd < 0 && make_room(s))
+        fd = open_for_read(s, file);
     if (fd < 0)
         return io_err(err, "cannot open a file", file);
     return check_and_install(s, file, fd, false, out, err);
@@ -638,7 +643,7 @@ static enum err_code sync_dir(struct file_store *s, int dir_fd, const char *path
     memcpy(name, path, path_len);
     name[path_len] = 0;
     int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
-    int fd = path_len ? open_beneath(s, dir_fd, name, flags, 0) : openat(dir_fd, ".", flags);
+    int fd = path_len ? s->ops->open(dir_fd, name, flags, 0) : openat(dir_fd, ".", flags);
     if (fd < 0)
         return io_err(err, "cannot open a folder to sync it", file);
     int code = s->ops->fsync(fd);

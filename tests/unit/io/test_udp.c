@@ -1,0 +1,162 @@
+#include "io/loop.h"
+#include "io/sockaddr.h"
+#include "io/udp.h"
+#include "torrent_fixture.h"
+
+struct side {
+    struct udp *udp;
+    size_t n, n_batches, len_sum;
+    uint8_t last[UDP_DATAGRAM_LEN_MAX];
+    size_t last_len;
+    struct addr from;
+    bool is_echo;
+};
+
+static void came(void *ctx, const struct addr *from, struct bytes b)
+{
+    struct side *s = ctx;
+    s->n++;
+    s->len_sum += b.len;
+    if (b.len)
+        memcpy(s->last, b.data, b.len);
+    s->last_len = b.len;
+    s->from = *from;
+    if (s->is_echo)
+        udp_send(s->udp, from, b);
+}
+
+static void after_batch(void *ctx)
+{
+    struct side *s = ctx;
+    s->n_batches++;
+}
+
+static struct addr loopback(uint8_t family)
+{
+    struct addr a = addr_v4(127, 0, 0, 1, 0);
+    if (family == ADDR_V6) {
+        a = (struct addr){.family = ADDR_V6};
+        a.ip[15] = 1;
+    }
+    return a;
+}
+
+static void echo(uint8_t family)
+{
+    struct loop *l;
+    struct err err;
+    struct side a = {0}, b = {.is_echo = true};
+    struct addr bind = loopback(family);
+    assert_int_equal(loop_new(&l, &err), ERR_OK);
+    enum err_code code = udp_new(&a.udp, l, &bind, came, after_batch, &a, &err);
+    if (code && family == ADDR_V6) {
+        loop_free(l);
+        skip();
+    }
+    assert_int_equal(code, ERR_OK);
+    assert_int_equal(udp_new(&b.udp, l, &bind, came, NULL, &b, &err), ERR_OK);
+    struct addr to = udp_addr(b.udp);
+    for (int i = 0; i < 150; i++)
+        udp_send(a.udp, &to, bytes_of("datagram", 8));
+    udp_send(a.udp, &to, (struct bytes){0});
+    uint64_t end_us = clock_now_us() + 5000000;
+    while (a.n < 151 && clock_now_us() < end_us)
+        loop_turn(l, 100000);
+    assert_int_equal(a.n, 151);
+    assert_int_equal(a.len_sum, 150 * 8);
+    assert_true(addr_equal(&a.from, &to));
+    assert_true(a.n_batches >= 1 && a.n_batches < 50);
+    assert_int_equal(udp_counters(b.udp)->n_sent, 151);
+    udp_free(a.udp);
+    udp_free(b.udp);
+    loop_free(l);
+}
+
+static void echo_ipv4(void **state)
+{
+    (void)state;
+    echo(ADDR_V4);
+}
+
+static void echo_ipv6(void **state)
+{
+    (void)state;
+    echo(ADDR_V6);
+}
+
+static void too_long_is_dropped_and_counted(void **state)
+{
+    (void)state;
+    struct loop *l;
+    struct err err;
+    struct side a = {0};
+    struct addr bind = loopback(ADDR_V4);
+    static uint8_t big[UDP_DATAGRAM_LEN_MAX + 1];
+    assert_int_equal(loop_new(&l, &err), ERR_OK);
+    assert_int_equal(udp_new(&a.udp, l, &bind, came, NULL, &a, &err), ERR_OK);
+    struct addr to = udp_addr(a.udp);
+    udp_send(a.udp, &to, bytes_of(big, sizeof big));
+    assert_int_equal(udp_counters(a.udp)->n_too_long, 1);
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_storage ss;
+    socklen_t len = sockaddr_from_addr(&ss, &to);
+    assert_int_equal(sendto(fd, big, sizeof big, 0, (struct sockaddr *)&ss, len), sizeof big);
+    for (int i = 0; i < 50 && udp_counters(a.udp)->n_received == 0; i++)
+        loop_turn(l, 20000);
+    assert_int_equal(udp_counters(a.udp)->n_too_long, 2);
+    assert_int_equal(a.n, 0);
+    close(fd);
+    udp_free(a.udp);
+    loop_free(l);
+}
+
+static void a_bad_destination_drops_only_itself(void **state)
+{
+    (void)state;
+    struct loop *l;
+    struct err err;
+    struct side a = {0};
+    struct addr bind = loopback(ADDR_V4), nowhere = addr_v4(127, 0, 0, 1, 0);
+    assert_int_equal(loop_new(&l, &err), ERR_OK);
+    assert_int_equal(udp_new(&a.udp, l, &bind, came, NULL, &a, &err), ERR_OK);
+    struct addr to = udp_addr(a.udp);
+    udp_send(a.udp, &to, BYTES_LIT("1"));
+    udp_send(a.udp, &nowhere, BYTES_LIT("2")); /* port 0 */
+    udp_send(a.udp, &to, BYTES_LIT("3"));
+    udp_flush(a.udp);
+    assert_int_equal(udp_counters(a.udp)->n_sent, 2);
+    assert_int_equal(udp_counters(a.udp)->n_send_failed, 1);
+    udp_free(a.udp);
+    loop_free(l);
+}
+
+static void a_busy_port_is_an_error(void **state)
+{
+    (void)state;
+    struct loop *l;
+    struct err err;
+    struct side a = {0};
+    struct udp *second;
+    struct addr bind = loopback(ADDR_V4);
+    assert_int_equal(loop_new(&l, &err), ERR_OK);
+    assert_int_equal(udp_new(&a.udp, l, &bind, came, NULL, &a, &err), ERR_OK);
+    struct addr taken = udp_addr(a.udp);
+    size_t n_fds = test_count_fds();
+    assert_int_equal(udp_new(&second, l, &taken, came, NULL, &a, &err), ERR_IO);
+    assert_null(second);
+    assert_int_equal(test_count_fds(), n_fds);
+    udp_free(a.udp);
+    loop_free(l);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(echo_ipv4),
+        cmocka_unit_test(echo_ipv6),
+        cmocka_unit_test(too_long_is_dropped_and_counted),
+        cmocka_unit_test(a_bad_destination_drops_only_itself),
+        cmocka_unit_test(a_busy_port_is_an_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
