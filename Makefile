@@ -3,6 +3,7 @@
 MESON_FLAGS ?=
 PREFIX      ?= /usr/local
 FUZZ_SECONDS ?= 30
+TARGETS     ?=
 SUITES      ?=
 
 SANITIZE = -Db_lundef=false -Doptimization=1 -Dtests=true
@@ -67,12 +68,12 @@ tsan: build-tsan/build.ninja
 	@scripts/summarize-tests.py build-tsan/meson-logs/testlog.json
 
 fuzz: build-fuzz/build.ninja
-	@scripts/run-fuzzers.sh build-fuzz $(FUZZ_SECONDS)
+	@scripts/run-fuzzers.sh build-fuzz $(FUZZ_SECONDS) $(TARGETS)
 
 coverage: build-coverage/build.ninja
 	@ninja -C build-coverage
 	@$(call run_tests,build-coverage,--suite unit --suite fuzz --suite sim) || true
-	@gcovr --root . --filter src/ --object-directory build-coverage --gcov-ignore-parse-errors \
+	@gcovr --root . --filter src/ --gcov-ignore-parse-errors build-coverage \
 	  --html-details build-coverage/coverage.html --print-summary
 	@echo "build-coverage/coverage.html"
 
