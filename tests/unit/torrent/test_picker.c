@@ -188,6 +188,41 @@ static void test_first_pieces_are_random(void **state)
     assert_true(n_same < 5);
 }
 
+/* Random means: not the rarest, which everybody would wait for. */
+static void test_first_pieces_are_not_the_rarest(void **state)
+{
+    (void)state;
+    uint32_t n_rare = 0;
+    for (uint64_t seed = 0; seed < 30; seed++) {
+        struct world w;
+        world_init(&w, 100, seed);
+        struct picker_peer *peer = world_add(&w, 256, PICKER_FAST), *other = world_add(&w, 0, 0);
+        for (uint32_t i = 1; i < 100; i++)
+            picker_on_have(&w.picker, other, i);
+        struct wire_block b;
+        assert_int_equal(picker_pick(&w.picker, 0, peer, 1, &b), 1);
+        n_rare += b.piece == 0;
+        world_clear(&w);
+    }
+    assert_true(n_rare < 5);
+}
+
+static void test_a_run_ends_with_its_extent(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 4 + 2 * PICKER_EXTENT_LEN / (BLOCKS_PER_PIECE * PICKER_BLOCK_LEN), 5);
+    begin_world(&w);
+    struct picker_peer *peer = world_add(&w, 256, PICKER_FAST);
+    struct wire_block b[20 * BLOCKS_PER_PIECE];
+    uint32_t per_extent = PICKER_EXTENT_LEN / w.picker.config.piece_len, n_across = 0;
+    assert_int_equal(picker_pick(&w.picker, 0, peer, COUNT_OF(b), b), COUNT_OF(b));
+    for (uint32_t i = BLOCKS_PER_PIECE; i < COUNT_OF(b); i += BLOCKS_PER_PIECE)
+        n_across += b[i].piece == b[i - 1].piece + 1 && b[i].piece % per_extent == 0;
+    assert_int_equal(n_across, 0);
+    world_clear(&w);
+}
+
 static void test_blocks_are_in_order_and_a_fast_peer_gets_a_run(void **state)
 {
     (void)state;
@@ -270,6 +305,27 @@ static void test_speeds_do_not_mix(void **state)
     assert_int_equal(picker_pick(&w.picker, 0, slow2, 2, c), 2);
     assert_int_not_equal(a[0].piece, b[0].piece);
     assert_int_equal(a[0].piece, c[0].piece);
+    struct picker_peer *medium = world_add(&w, 256, PICKER_MEDIUM);
+    assert_int_equal(picker_pick(&w.picker, 0, medium, 2, c), 2);
+    assert_int_not_equal(c[0].piece, a[0].piece);
+    assert_int_not_equal(c[0].piece, b[0].piece);
+    world_clear(&w);
+}
+
+/* Too many begun pieces for so few peers: even a fast one helps to end them before it begins more. */
+static void test_a_crowd_of_partials_is_finished_first(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 100, 8);
+    begin_world(&w);
+    struct picker_peer *slow = world_add(&w, 256, PICKER_SLOW);
+    struct picker_peer *fast = world_add(&w, 256, PICKER_FAST);
+    struct wire_block b[BLOCKS_PER_PIECE];
+    for (uint32_t piece = 10; piece < 20; piece++)
+        assert_int_equal(picker_pick_piece(&w.picker, 0, slow, piece, 1, b), 1);
+    assert_int_equal(picker_pick(&w.picker, 0, fast, 7, b), 7);
+    assert_in_range(b[0].piece, 10, 19);
     world_clear(&w);
 }
 
@@ -563,6 +619,9 @@ int main(void)
         cmocka_unit_test(test_rarest_of_many),
         cmocka_unit_test(test_sample_when_rare_ones_hide),
         cmocka_unit_test(test_first_pieces_are_random),
+        cmocka_unit_test(test_first_pieces_are_not_the_rarest),
+        cmocka_unit_test(test_a_run_ends_with_its_extent),
+        cmocka_unit_test(test_a_crowd_of_partials_is_finished_first),
         cmocka_unit_test(test_blocks_are_in_order_and_a_fast_peer_gets_a_run),
         cmocka_unit_test(test_sequential),
         cmocka_unit_test(test_priority_zero_is_not_asked),
