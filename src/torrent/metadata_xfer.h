@@ -86,12 +86,9 @@ void metadata_fetch_check(const struct metadata_fetch *f);
 
 /* --- serving: one per connection; a plain value ----------------------------------------------- */
 
-#define METADATA_SERVE_QUEUE 32u /* ours: requests waiting on one connection; more are rejected */
-#define METADATA_SERVE_TIMES                                                                       \
-    3u /* BEP 9, flood protection: each peer gets so many times the whole */
-#define METADATA_SERVE_FLOOD                                                                       \
-    2000u /* ours: refused requests after which the connection is closed                           \
-           */
+#define METADATA_SERVE_QUEUE 128u  /* ours: requests waiting on one connection; more are rejected */
+#define METADATA_SERVE_TIMES 3u    /* BEP 9, flood protection: each gets so many times the whole */
+#define METADATA_SERVE_FLOOD 2000u /* ours: refusals after which the connection is closed */
 
 struct metadata_serve {
     uint16_t queue[METADATA_SERVE_QUEUE];

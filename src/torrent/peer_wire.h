@@ -106,20 +106,21 @@ enum err_code peer_msg_read(struct bytes in, struct wire_msg *out, struct err *e
 
 /* Each writes one whole message, length prefix included. */
 void peer_msg_write_keep_alive(struct writer *w);
-void peer_msg_write_plain(struct writer *w,
-                          enum msg_id id); /* choke .. not interested, have all/none */
-void peer_msg_write_piece_index(struct writer *w, enum msg_id id, uint32_t piece); /* have, suggest,
-                                                                                    allowed fast */
-void peer_msg_write_block(struct writer *w, enum msg_id id, const struct wire_block *b); /* request,
-                                                                                  cancel, reject */
+/* choke, unchoke, interested, not interested, have all, have none */
+void peer_msg_write_plain(struct writer *w, enum msg_id id);
+/* have, suggest, allowed fast */
+void peer_msg_write_piece_index(struct writer *w, enum msg_id id, uint32_t piece);
+/* request, cancel, reject */
+void peer_msg_write_block(struct writer *w, enum msg_id id, const struct wire_block *b);
 void peer_msg_write_bitfield(struct writer *w, struct bytes bits); /* 5 bytes more than bits */
-void peer_msg_write_piece_head(struct writer *w, const struct wire_block *b); /* PIECE_HEAD_LEN; the
-                                                                    block's bytes are sent after */
+/* The PIECE_HEAD_LEN bytes before the block's own, which are sent after. */
+void peer_msg_write_piece_head(struct writer *w, const struct wire_block *b);
 void peer_msg_write_port(struct writer *w, uint16_t port);
-void peer_msg_write_extended(struct writer *w, uint8_t ext_id, struct bytes payload); /* + 6 */
+/* 6 bytes more than payload */
+void peer_msg_write_extended(struct writer *w, uint8_t ext_id, struct bytes payload);
 /* The 6 bytes before a payload of payload_len that follows in pieces. */
 void peer_msg_write_extended_head(struct writer *w, uint8_t ext_id, size_t payload_len);
 void peer_msg_write_hash_request(struct writer *w, const struct merkle_request *r);
 void peer_msg_write_hash_reject(struct writer *w, const struct merkle_request *r);
-void peer_msg_write_hashes(struct writer *w, const struct merkle_request *r,
-                           struct bytes list); /* +53 */
+/* 53 bytes more than list */
+void peer_msg_write_hashes(struct writer *w, const struct merkle_request *r, struct bytes list);

@@ -4,8 +4,8 @@
  * Ownership  views in a message borrow the input
  * Threads    pure functions
  * Errors     ERR_MALFORMED: no dictionary, or a key missing or of the wrong type (what follows a
- *            request or reject is ignored); ERR_LIMIT: piece or data out of bounds; ERR_UNSUPPORTED:
- *            a msg_type we do not know, to be ignored
+ *            request or reject is ignored); ERR_LIMIT: piece or data out of bounds;
+ *            ERR_UNSUPPORTED: a msg_type we do not know, to be ignored
  */
 #pragma once
 #include "base/bytes.h"

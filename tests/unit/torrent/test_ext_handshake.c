@@ -9,7 +9,7 @@ static enum err_code read_str(const char *text, struct ext_peer *peer, struct er
     return code;
 }
 
-/* --- reading ----------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static void test_everything(void **state)
 {
@@ -180,7 +180,7 @@ static void test_bounds(void **state)
     free(big);
 }
 
-/* The extension handshake that qBittorrent 4.4 sent (rqbit's captures; not copied into the tree). */
+/* What qBittorrent 4.4 sent (from rqbit; the capture is not copied into the tree). */
 static void test_capture(void **state)
 {
     (void)state;
@@ -206,7 +206,7 @@ static void test_capture(void **state)
     free(file.data);
 }
 
-/* --- writing ----------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static void test_golden(void **state)
 {
