@@ -104,14 +104,14 @@ static void peer_leave_torrent(struct peer *p, bool is_fault)
         s->n_half_open--;
     }
     if (p->entry) {
-        if (peer_is_running(p))
+        if (!torrent_takes_peers(t))
+            peer_list_on_cancelled(&t->known, s->now_us, p->entry);
+        else if (peer_is_running(p))
             peer_list_on_closed(&t->known, s->now_us, p->entry, is_fault);
         else if (p->is_incoming)
             peer_list_on_closed(&t->known, s->now_us, p->entry, true);
-        else if (torrent_takes_peers(t))
-            peer_list_on_failed(&t->known, s->now_us, p->entry);
         else
-            peer_list_on_cancelled(&t->known, s->now_us, p->entry);
+            peer_list_on_failed(&t->known, s->now_us, p->entry);
     }
     p->entry = NULL;
     if (t->n_peers == 0 && torrent_takes_peers(t) && t->want_peers_at_us == DEADLINE_NEVER)

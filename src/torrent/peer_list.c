@@ -355,8 +355,11 @@ void peer_list_on_closed(struct peer_list *l, uint64_t now_us, struct peer_entry
 
 void peer_list_on_cancelled(struct peer_list *l, uint64_t now_us, struct peer_entry *e)
 {
-    assert(e->state == PEER_DIALING);
-    settle(l, now_us, e);
+    assert(is_busy(e));
+    if (e->has_ephemeral_port)
+        drop(l, e);
+    else
+        settle(l, now_us, e);
 }
 
 /* --- what is learned -------------------------------------------------------------------------------

@@ -119,7 +119,8 @@ struct peer_entry *peer_list_set_listen_port(struct peer_list *l, uint64_t now_u
 void peer_list_on_failed(struct peer_list *l, uint64_t now_us, struct peer_entry *e);
 /* A connection that had worked ended. is_fault: by our judgement of what it sent: a failure. An entry whose port is ephemeral is gone after this. */
 void peer_list_on_closed(struct peer_list *l, uint64_t now_us, struct peer_entry *e, bool is_fault);
-/* A dial of ours that was called off (torrent paused): no failure. */
+/* A dial or a connection that we ended for reasons of our own (torrent paused): no failure, and it
+ * may be dialled again at once. */
 void peer_list_on_cancelled(struct peer_list *l, uint64_t now_us, struct peer_entry *e);
 void peer_list_mark_self(struct peer_list *l,
                          struct peer_entry *e); /* then on_failed or on_closed */

@@ -414,6 +414,7 @@ bool torrent_checks_v2(const struct torrent *t, uint32_t piece);
 /* --- torrent_save.c --- */
 void torrent_save_soon(struct torrent *t);
 void torrent_save_work(struct torrent *t);
+uint64_t torrent_save_deadline_us(const struct torrent *t);
 void torrent_on_synced(struct torrent *t, const struct err *err);
 void torrent_on_stat(struct torrent *t, const struct err *err);
 void torrent_on_saved(struct torrent *t, const struct err *err);

@@ -490,8 +490,8 @@ void torrent_fail(struct torrent *t, const struct err *err)
     LOG(t->s->log, LOG_ERROR, "torrent", "\"stopped\" torrent=%u err=%s", t->id,
         err_format(err, text, sizeof(text)));
     t->err = *err;
-    torrent_halt(t);
     torrent_set_state(t, TORRENT_ERROR);
+    torrent_halt(t);
     torrent_event(t, EVENT_ERROR, 0, err);
     session_mark_torrent(t);
 }
@@ -500,8 +500,8 @@ void torrent_pause(struct torrent *t)
 {
     t->is_paused_by_user = true;
     torrent_put_all(t);
-    torrent_halt(t);
     torrent_set_state(t, TORRENT_PAUSED);
+    torrent_halt(t);
     t->is_sync_wanted = t->info && t->unsynced.n_set > 0;
     session_mark_torrent(t);
 }
@@ -593,11 +593,7 @@ static uint64_t torrent_goal_at_us(const struct torrent *t)
 
 static void torrent_arm(struct torrent *t)
 {
-    uint64_t at_us = DEADLINE_NEVER;
-    if (!t->save_job.id && !t->stat_job.id)
-        at_us = u64_min(at_us, t->save_at_us);
-    if (!t->sync_job.id)
-        at_us = u64_min(at_us, t->sync_at_us);
+    uint64_t at_us = torrent_save_deadline_us(t);
     if (torrent_takes_peers(t)) {
         at_us = u64_min(at_us, t->want_peers_at_us);
         at_us = u64_min(at_us, torrent_metadata_deadline_us(t));

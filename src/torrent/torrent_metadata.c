@@ -29,6 +29,8 @@ void torrent_metadata_start(struct torrent *t)
         if (code)
             t->hash_fetch = NULL;
     }
+    LIST_EACH(&t->peers, p, struct peer, in_torrent)
+    peer_hash_join(p);
     if (code)
         torrent_no_memory(t);
     session_mark_torrent(t);

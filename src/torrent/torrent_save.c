@@ -229,7 +229,7 @@ static void torrent_start_close(struct torrent *t)
     if (session_job_start(t, &t->close_job, JOB_CLOSE))
         t->s->host.store_close(t->s->host.ctx, t->close_job.id, t->id);
     else
-        t->save_at_us = t->s->now_us + US_PER_S; /* tried again */
+        session_set_timer(t->s, &t->timer, t->s->now_us + US_PER_S); /* tried again */
 }
 
 /* --- what is due ------------------------------------------------------------------------------------ */
@@ -252,6 +252,26 @@ static bool torrent_has_partials(const struct torrent *t)
     return false;
 }
 
+static bool torrent_can_sync(const struct torrent *t)
+{
+    return t->is_storage_open && t->unsynced.n_set && t->state != TORRENT_ERROR &&
+           !t->is_sync_failed;
+}
+
+/* Is there a state worth remembering? */
+static bool torrent_can_save(const struct torrent *t)
+{
+    return t->info && (t->was_opened || t->is_info_from_peers) && !t->is_reopening &&
+           t->state != TORRENT_OPENING && t->state != TORRENT_CHECKING && !t->close_job.id;
+}
+
+uint64_t torrent_save_deadline_us(const struct torrent *t)
+{
+    if (!torrent_can_save(t) || t->sync_job.id || t->stat_job.id || t->save_job.id)
+        return DEADLINE_NEVER;
+    return u64_min(t->save_at_us, torrent_can_sync(t) ? t->sync_at_us : DEADLINE_NEVER);
+}
+
 /* One step towards resume data that is true and as clean as it can be. True: a job is under way or
  * was started. */
 static bool torrent_save_step(struct torrent *t, bool is_final)
@@ -260,8 +280,7 @@ static bool torrent_save_step(struct torrent *t, bool is_final)
     if (t->sync_job.id || t->stat_job.id || t->save_job.id)
         return true;
     bool is_sync_due = t->is_sync_wanted || s->now_us >= t->sync_at_us;
-    if (t->is_storage_open && t->unsynced.n_set && (is_final || is_sync_due) &&
-        !(is_final && t->is_sync_failed)) {
+    if (torrent_can_sync(t) && (is_final || is_sync_due)) {
         torrent_start_sync(t);
         return t->sync_job.id != 0;
     }
@@ -322,17 +341,14 @@ void torrent_save_work(struct torrent *t)
             torrent_start_close(t);
         return;
     }
-    if (t->state == TORRENT_OPENING || t->state == TORRENT_CHECKING || t->close_job.id)
-        return;
-    if (t->state == TORRENT_ERROR && t->save_at_us > t->s->now_us)
-        return;
-    if (t->info && (t->was_opened || t->is_info_from_peers))
+    if (torrent_can_save(t))
         torrent_save_step(t, false);
 }
 
 void torrent_stop(struct torrent *t)
 {
     torrent_put_all(t);
+    torrent_set_state(t, TORRENT_STOPPING);
     torrent_announce_stop(t);
     torrent_close_peers(t);
     t->needs_release = true;
@@ -341,7 +357,6 @@ void torrent_stop(struct torrent *t)
     t->check_cursor = t->info ? t->info->n_pieces : 0;
     t->is_reopening = false;
     t->is_sync_failed = false;
-    torrent_set_state(t, TORRENT_STOPPING);
     /* Without a storage that was looked at there is nothing new to remember. */
     t->is_final_saved = !t->was_opened && t->info && !t->is_storage_open;
     session_mark_torrent(t);

@@ -186,6 +186,10 @@ bool swarm_run_to_seeding(struct swarm *sw, unsigned seconds)
             fprintf(stderr, "node %u: state %d: %s", i, swarm_state(sw, n),
                     session_torrent_why(n->session, sw->world->now_us, sw->torrents[i], why,
                                         sizeof(why)));
+        for (size_t k = 0; n->session && k < session_n_counters(); k++)
+            if (session_counter(n->session, session_counter_name(k)))
+                fprintf(stderr, "  %s %llu\n", session_counter_name(k),
+                        (unsigned long long)session_counter(n->session, session_counter_name(k)));
     }
     return ok;
 }
