@@ -186,7 +186,7 @@ static inline void model_pick(struct model *m)
     }
     assert(n_active_max == 0 || !had_free ||
            m->is_mixed); /* duplicates only when nothing is free */
-    if (arg < 240 && n_got < n && !m->is_mixed)
+    if (arg < 240 && n_got < n && !m->is_mixed && mp->peer.n_late < PICKER_N_LATE_MAX)
         assert(!model_has_free(m, who));
 }
 
@@ -354,7 +354,7 @@ static inline void model_time(struct model *m)
 {
     uint32_t who = model_u8(m) % MODEL_N_PEERS;
     uint8_t arg = model_u8(m);
-    m->now_us += (uint64_t)arg * arg * 300;
+    m->now_us += (uint64_t)arg * arg * (arg < 250 ? 300 : 3000);
     struct model_peer *mp = &m->peers[who];
     if (!mp->is_here)
         return;
@@ -364,6 +364,8 @@ static inline void model_time(struct model *m)
         for (uint32_t j = 0; j < MODEL_N_BLOCKS_MAX; j++) {
             struct model_block *b = &m->blocks[i][j];
             bool turns = b->is_asked[who] && !b->is_late[who] && b->sent_at_us[who] < before_us;
+            if (b->is_late[who] && b->sent_at_us[who] + PICKER_FORGET_US < before_us)
+                b->is_asked[who] = b->is_late[who] = false;
             b->is_late[who] |= turns;
             n += turns;
         }

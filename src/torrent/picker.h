@@ -47,6 +47,8 @@
     5000000u /* ours: a block asked so long ago may be asked of an idle peer \
                                           */
 #define PICKER_YOUNG_US         500000u /* ours: ... and before this of nobody */
+#define PICKER_N_LATE_MAX       32u /* ours: a peer that owes so many late blocks is asked for no more */
+#define PICKER_FORGET_US        120000000u /* ours: a late request so much older than late is forgotten */
 #define PICKER_PRIORITY_MAX     7u
 #define PICKER_PRIORITY_DEFAULT 4u
 #define PICKER_NONE             UINT32_MAX
@@ -196,11 +198,15 @@ enum picker_block_result picker_on_block(struct picker *p, struct picker_peer *p
 bool picker_on_reject(struct picker *p, struct picker_peer *peer, const struct wire_block *b);
 /* CHOKE without the fast extension, disconnect: all requests of the peer, O(their number). */
 uint32_t picker_drop_requests(struct picker *p, struct picker_peer *peer);
-/* Requests of the peer sent before sent_before_us turn late: their blocks are free for others. */
+/* Requests of the peer sent before sent_before_us turn late: their blocks are free for others. They
+ * stay in n_requests, for the peer may still be sending them: hold n_requests, not the rest, against
+ * the queue's target, or a slow peer is asked for more and more. One that is late already and
+ * PICKER_FORGET_US older is forgotten. Returns how many turned late. */
 uint32_t picker_expire(struct picker *p, struct picker_peer *peer, uint64_t sent_before_us);
 uint64_t picker_oldest_request_us(const struct picker *p,
                                   const struct picker_peer *peer); /* not late; UINT64_MAX: none */
-/* Walk the requests of a peer, oldest first: start with *cursor = peer->first_request. */
+/* Walk the requests of a peer, oldest first: start with *cursor = peer->first_request. What was
+ * returned may be rejected or dropped before the next step. The last two may be NULL. */
 bool picker_next_request(const struct picker *p, uint32_t *cursor, struct wire_block *out,
                          uint64_t *out_sent_at_us, bool *out_is_late);
 

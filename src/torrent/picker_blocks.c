@@ -332,8 +332,11 @@ uint32_t picker_expire(struct picker *p, struct picker_peer *peer, uint64_t sent
         next = q->next_in_peer;
         if (q->sent_at_us >= sent_before_us)
             break;
-        if (q->is_late)
+        if (q->is_late) {
+            if (sent_before_us - q->sent_at_us > PICKER_FORGET_US)
+                request_end(p, r);
             continue;
+        }
         struct picker_partial *t = picker_partial_of(p, q->piece);
         q->is_late = true;
         peer->n_late++;
@@ -360,8 +363,10 @@ bool picker_next_request(const struct picker *p, uint32_t *cursor, struct wire_b
     const struct picker_partial *t = picker_partial_of(p, q->piece);
     *out =
         (struct wire_block){q->piece, q->block * PICKER_BLOCK_LEN, picker_block_len(t, q->block)};
-    *out_sent_at_us = q->sent_at_us;
-    *out_is_late = q->is_late;
+    if (out_sent_at_us)
+        *out_sent_at_us = q->sent_at_us;
+    if (out_is_late)
+        *out_is_late = q->is_late;
     *cursor = q->next_in_peer;
     return true;
 }

@@ -370,7 +370,8 @@ static void pick_sequential(struct pick *k)
 uint32_t picker_pick(struct picker *p, uint64_t now_us, struct picker_peer *peer, uint32_t n,
                      struct wire_block *out)
 {
-    if (n == 0 || peer->n_interesting == 0 || !picker_order_refresh(p))
+    if (n == 0 || peer->n_interesting == 0 || peer->n_late >= PICKER_N_LATE_MAX ||
+        !picker_order_refresh(p))
         return 0;
     struct pick k = {
         .p = p, .peer = peer, .now_us = now_us, .serial = ++p->pick_serial, .n = n, .out = out};

@@ -542,6 +542,32 @@ static void test_late_requests_are_bounded(void **state)
     world_clear(&w);
 }
 
+/* A peer that answers nothing is not asked for ever; what it owes is forgotten in the end. */
+static void test_late_requests_of_a_peer_are_bounded(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 100, 16);
+    struct picker_peer *p = world_add(&w, 256, PICKER_MEDIUM);
+    struct wire_block b[8];
+    uint64_t now_us = SECOND;
+    for (uint32_t i = 0; i < 20; i++, now_us += SECOND) {
+        picker_pick(&w.picker, now_us, p, 8, b);
+        picker_expire(&w.picker, p, now_us + 1);
+    }
+    assert_int_equal(p->n_requests, PICKER_N_LATE_MAX);
+    now_us += PICKER_FORGET_US;
+    assert_int_equal(picker_expire(&w.picker, p, now_us), 0);
+    assert_int_equal(p->n_requests, 0);
+    assert_int_equal(w.picker.n_partials, 0);
+    assert_int_equal(picker_pick(&w.picker, now_us, p, 8, b), 8);
+    uint32_t cursor = p->first_request;
+    while (picker_next_request(&w.picker, &cursor, &b[0], NULL, NULL))
+        assert_true(picker_on_reject(&w.picker, p, &b[0]));
+    assert_int_equal(p->n_requests, 0);
+    world_clear(&w);
+}
+
 static bool run_short(struct mem *mem, void *ctx)
 {
     (void)ctx;
@@ -634,6 +660,7 @@ int main(void)
         cmocka_unit_test(test_a_swarm_of_stallers_finishes),
         cmocka_unit_test(test_partials_are_bounded),
         cmocka_unit_test(test_late_requests_are_bounded),
+        cmocka_unit_test(test_late_requests_of_a_peer_are_bounded),
         cmocka_unit_test(test_shortage_of_memory),
         cmocka_unit_test(test_sizes_around_a_word),
     };
