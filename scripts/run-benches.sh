@@ -11,4 +11,4 @@ for name in $(sed -n "/^bench_programs = \[/,/^\]/s/^ *'\(.*\)',.*/\1/p" "$root/
 	"$build/bench/bench_$name"
 done
 echo "== swarm"
-SHOAL="$build/shoal" python3 "$root/bench/swarm.py"
+SHOAL="$(cd "$build" && pwd)/shoal" python3 "$root/bench/swarm.py"
