@@ -54,9 +54,10 @@ static void read_numbers(struct ext_peer *peer, struct bencode_value dict)
         peer->metadata_size = (uint64_t)n;
     if (get_int(peer, dict, "upload_only", INT64_MIN, INT64_MAX, &n))
         peer->is_upload_only = n != 0;
-    if (get_int(peer, dict, "complete_ago", 0, UINT32_MAX, &n)) {
-        peer->has_complete_ago = true;
-        peer->complete_ago_s = (uint32_t)n;
+    /* libtorrent says -1 while it is no seed (seen in 2.0.8). */
+    if (get_int(peer, dict, "complete_ago", -1, UINT32_MAX, &n)) {
+        peer->has_complete_ago = n >= 0;
+        peer->complete_ago_s = n >= 0 ? (uint32_t)n : 0;
     }
 }
 

@@ -38,6 +38,15 @@ static uint64_t piece_end(const struct layout *l, uint32_t piece)
     return end;
 }
 
+/* Where a range that a peer asks for may end. */
+static uint64_t range_end(const struct layout *l, uint32_t piece)
+{
+    uint64_t begin = piece_off(l, piece), len = piece_end(l, piece) - begin;
+    if (l->is_aligned)
+        len = u64_min(div_ceil(len, LAYOUT_BLOCK_LEN) * LAYOUT_BLOCK_LEN, l->piece_len);
+    return begin + len;
+}
+
 uint32_t layout_piece_len(const struct layout *l, uint32_t piece)
 {
     return piece < l->n_pieces ? (uint32_t)(piece_end(l, piece) - piece_off(l, piece)) : 0;
@@ -81,7 +90,7 @@ uint64_t layout_n_blocks_all(const struct layout *l)
 bool layout_has_range(const struct layout *l, uint32_t piece, uint32_t begin, uint32_t len)
 {
     uint32_t piece_len = layout_piece_len(l, piece);
-    return len > 0 && begin < piece_len && len <= piece_len - begin;
+    return len > 0 && begin < piece_len && len <= range_end(l, piece) - piece_off(l, piece) - begin;
 }
 
 struct layout_walk layout_walk(const struct layout *l, uint32_t piece, uint32_t begin, uint32_t len)
@@ -91,7 +100,7 @@ struct layout_walk layout_walk(const struct layout *l, uint32_t piece, uint32_t 
     if (begin >= piece_len || len == 0)
         return w;
     w.off = piece_off(l, piece) + begin;
-    w.end = w.off + u64_min(len, piece_len - begin);
+    w.end = u64_min(w.off + len, range_end(l, piece));
     w.file = find_file(l, w.off);
     return w;
 }
@@ -101,13 +110,14 @@ bool layout_walk_next(struct layout_walk *w, struct layout_run *out)
     const struct layout *l = w->layout;
     if (w->off >= w->end)
         return false;
-    while (file_end(l, w->file) <= w->off) /* empty files, and the file before */
-        w->file++;
+    while (w->file + 1 < l->n_files && l->files[w->file + 1].off <= w->off)
+        w->file++; /* also over empty files */
     const struct metainfo_file *f = &l->files[w->file];
+    bool is_gap = w->off >= file_end(l, w->file); /* v2 alone: behind the file's end */
     out->file = w->file;
-    out->is_pad = f->flags & FILE_PAD;
+    out->is_pad = is_gap || (f->flags & FILE_PAD);
     out->file_off = w->off - f->off;
-    out->len = (uint32_t)(u64_min(w->end, f->off + f->len) - w->off);
+    out->len = (uint32_t)((is_gap ? w->end : u64_min(w->end, file_end(l, w->file))) - w->off);
     w->off += out->len;
     return true;
 }

@@ -39,10 +39,14 @@ uint32_t layout_piece_data_len(const struct layout *l, uint32_t piece);
 uint32_t layout_n_blocks(const struct layout *l, uint32_t piece); /* of the data length */
 uint32_t layout_block_len(const struct layout *l, uint32_t piece, uint32_t block);
 uint64_t layout_n_blocks_all(const struct layout *l); /* O(pieces) only if there are pads or v2 */
-/* A request a peer may make: inside the piece, len not 0. Pads count as bytes. */
+/* A request a peer may make: inside the piece, len not 0. Pads count as bytes. In v2 alone a range
+ * that begins inside the file may reach to the end of its 16 KiB block: libtorrent 2.0.8 asks for
+ * whole blocks at the end of a file (seen, also at the end of the last one), and an answer of another
+ * length than asked is an error. What lies behind the file is zeros. */
 bool layout_has_range(const struct layout *l, uint32_t piece, uint32_t begin, uint32_t len);
 
-/* The files under [begin, begin + len) of a piece, in order; clamped to the piece. */
+/* The files under [begin, begin + len) of a piece, in order; clamped as in layout_has_range: in v2
+ * alone the last run may be the zeros behind a file, is_pad with the file before them. */
 struct layout_run {
     uint32_t file;
     bool is_pad;

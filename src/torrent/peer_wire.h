@@ -24,7 +24,9 @@ struct handshake {
     uint8_t peer_id[WIRE_ID_LEN];
 };
 
-/* Features are bits of the reserved bytes, in a form that ours and theirs can be and-ed. */
+/* Features are bits of the reserved bytes, in a form that ours and theirs can be and-ed. WIRE_V2 is
+ * for torrents that have a v2 half: libtorrent 2.0.8 closes a connection for a v1 torrent that
+ * sets it ("invalid info-hash", seen). */
 enum wire_feature {
     WIRE_DHT = 1,       /* BEP 5:  [7] & 0x01 */
     WIRE_FAST = 2,      /* BEP 6:  [7] & 0x04 */

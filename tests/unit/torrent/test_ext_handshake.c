@@ -92,7 +92,7 @@ static const char *const ignored[] = {
     "d13:metadata_sizei10485761ee",
     "d13:metadata_sizei9223372036854775807ee",
     "d11:upload_only1:1e",
-    "d12:complete_agoi-1ee",
+    "d12:complete_agoi-2ee",
     "d1:md6:ut_pexi256eee",
     "d1:md6:ut_pexi-1eee",
     "d1:md6:ut_pex1:1ee",
@@ -117,8 +117,14 @@ static void test_ignored(void **state)
     }
 }
 
-static const char *const quiet[] = {"de",      "d1:mi5ee",   "d1:m0:e",   "d1:vi3ee",
-                                    "d1:v0:e", "d1:x3:abce", "detrailing"};
+static const char *const quiet[] = {"d12:complete_agoi-1ee",
+                                    "de",
+                                    "d1:mi5ee",
+                                    "d1:m0:e",
+                                    "d1:vi3ee",
+                                    "d1:v0:e",
+                                    "d1:x3:abce",
+                                    "detrailing"};
 
 static void test_quiet(void **state)
 {

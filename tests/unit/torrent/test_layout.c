@@ -83,17 +83,20 @@ static void check_piece(const struct model *w, uint32_t piece, struct rng *rng)
     assert_int_equal(layout_piece_data_len(l, piece), data_end - begin);
     assert_int_equal(layout_n_blocks(l, piece), div_ceil(data_end - begin, 16384));
     uint32_t from = rng_below(rng, end - begin), len = 1 + rng_below(rng, 2 * w->m.piece_len);
-    assert_int_equal(layout_has_range(l, piece, from, len), from + len <= end - begin);
+    /* v2 alone: to the end of the 16 KiB block, here always that of the piece */
+    uint32_t ask_end = l->is_aligned ? begin + w->m.piece_len : end;
+    assert_int_equal(layout_has_range(l, piece, from, len), from + len <= ask_end - begin);
     struct layout_walk walk = layout_walk(l, piece, from, len);
     struct layout_run run;
-    uint64_t at = begin + from, stop = u64_min(at + len, end);
+    uint64_t at = begin + from, stop = u64_min(at + len, ask_end);
     uint32_t before = NOWHERE;
     while (layout_walk_next(&walk, &run)) {
-        assert_true(run.len > 0 && run.file != before);
-        assert_int_equal(run.is_pad, (w->files[run.file].flags & FILE_PAD) != 0);
+        bool is_gap = at >= end;
+        assert_true(run.len > 0 && (run.file != before || is_gap));
+        assert_int_equal(run.is_pad, is_gap || (w->files[run.file].flags & FILE_PAD) != 0);
         assert_int_equal(run.file_off, at - w->files[run.file].off);
         for (uint32_t i = 0; i < run.len; i++, at++)
-            assert_int_equal(w->owner[at], run.file);
+            assert_int_equal(at < SPACE_MAX ? w->owner[at] : NOWHERE, is_gap ? NOWHERE : run.file);
         before = run.file;
     }
     assert_int_equal(at, stop);
@@ -143,6 +146,36 @@ static void test_model(void **state)
     }
 }
 
+/* v2 alone, pieces of 64 KiB, a file of 20,000 bytes and one of 5: what libtorrent 2.0.8 asks for. */
+static void test_ask_behind_end(void **state)
+{
+    (void)state;
+    struct metainfo_file files[] = {{.len = 20000}, {.off = 65536, .len = 5}};
+    struct layout l = {.files = files,
+                       .n_files = 2,
+                       .n_pieces = 2,
+                       .piece_len = 65536,
+                       .is_aligned = true,
+                       .space_len = 65541,
+                       .data_len = 20005};
+    assert_true(layout_has_range(&l, 0, 16384, 16384));
+    assert_false(layout_has_range(&l, 0, 16384, 16385));
+    assert_false(layout_has_range(&l, 0, 32768, 1)); /* wholly behind the file */
+    assert_false(layout_has_range(&l, 0, 20000, 1));
+    assert_true(layout_has_range(&l, 1, 0, 16384));
+    assert_false(layout_has_range(&l, 1, 5, 1));
+    struct layout_run run;
+    struct layout_walk walk = layout_walk(&l, 1, 0, 16384);
+    assert_true(layout_walk_next(&walk, &run));
+    assert_false(run.is_pad);
+    assert_int_equal(run.len, 5);
+    assert_true(layout_walk_next(&walk, &run));
+    assert_true(run.is_pad);
+    assert_int_equal(run.file, 1);
+    assert_int_equal(run.len, 16379);
+    assert_false(layout_walk_next(&walk, &run));
+}
+
 /* A file of a piece and a bit, blocks and all. */
 static void test_blocks(void **state)
 {
@@ -170,6 +203,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_model),
+        cmocka_unit_test(test_ask_behind_end),
         cmocka_unit_test(test_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
