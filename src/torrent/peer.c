@@ -584,7 +584,7 @@ static uint64_t peer_deadline_us(const struct peer *p)
     if (p->state == CONN_HANDSHAKE)
         return p->connected_at_us + HANDSHAKE_TIMEOUT_US;
     uint64_t at_us = u64_min(p->heard_at_us + SILENCE_TIMEOUT_US, p->sent_at_us + KEEP_ALIVE_US);
-    if (p->has_pex && p->ext.ids[EXT_PEX])
+    if (peer_does_pex(p))
         at_us = u64_min(at_us, pex_out_deadline_us(&p->pex_out));
     if (p->pp.n_requests)
         at_us = u64_min(at_us, now_us + REQUESTS_TICK_US);

@@ -177,7 +177,7 @@ static void peer_on_ext_handshake(struct peer *p, struct bytes payload)
         p->s->is_choker_dirty = true;
     }
     peer_metadata_join(p);
-    if (!peer_close_if_useless(p))
+    if (p->state != CONN_CLOSED && !peer_close_if_useless(p))
         peer_arm(p);
 }
 

@@ -436,6 +436,7 @@ void torrent_announce_stop(struct torrent *t);
 void torrent_update_progress(struct torrent *t);
 void torrent_resolve_peer(struct torrent *t, const char *host, uint16_t port);
 struct job *torrent_resolve_free(struct job *job); /* frees it; NULL */
+bool peer_does_pex(const struct peer *p);
 void peer_pex_write(struct peer *p);
 void peer_on_pex(struct peer *p, struct bytes payload);
 

@@ -3,7 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
-#define LEAVES_READS_MAX 8u     /* ours: pieces read back at once to answer hash requests */
+#define LEAVES_READS_MAX 8u /* ours: pieces read back at once to answer hash requests */
+#define POLL_US          (5u * US_PER_S) /* ours: peers and memory that were refused are tried again */
 #define TICK_US_MIN      10000u /* ours: deadlines of the machines below are not met more often */
 
 /* --- the info dictionary (BEP 9): fetching --------------------------------------------------------- */
@@ -139,14 +140,21 @@ uint64_t torrent_metadata_deadline_us(const struct torrent *t)
         at_us = u64_min(at_us, metadata_fetch_deadline_us(t->metadata));
     if (t->hash_fetch)
         at_us = u64_min(at_us, hash_fetch_deadline_us(t->hash_fetch));
+    if (t->state == TORRENT_METADATA && t->n_peers)
+        at_us = u64_min(at_us, t->s->now_us + POLL_US);
     return at_us == DEADLINE_NEVER ? at_us : u64_max(at_us, t->s->now_us + TICK_US_MIN);
 }
 
 void torrent_metadata_tick(struct torrent *t)
 {
-    if (t->metadata && metadata_fetch_deadline_us(t->metadata) <= t->s->now_us)
+    if (t->metadata) {
         metadata_fetch_on_tick(t->metadata, t->s->now_us);
-    if (!t->hash_fetch || hash_fetch_deadline_us(t->hash_fetch) > t->s->now_us)
+        LIST_EACH(&t->peers, p, struct peer, in_torrent)
+        if (!p->is_metadata_peer)
+            peer_metadata_join(p);
+    }
+    if (!t->hash_fetch ||
+        (t->state != TORRENT_METADATA && hash_fetch_deadline_us(t->hash_fetch) > t->s->now_us))
         return;
     hash_fetch_on_tick(t->hash_fetch, t->s->now_us);
     LIST_EACH(&t->peers, p, struct peer, in_torrent)
@@ -156,12 +164,17 @@ void torrent_metadata_tick(struct torrent *t)
 void peer_metadata_join(struct peer *p)
 {
     struct torrent *t = p->t;
-    if (!t->metadata || !p->ext.ids[EXT_METADATA] || !p->ext.metadata_size)
+    if (!t->metadata || p->state == CONN_CLOSED || !p->ext.ids[EXT_METADATA] ||
+        !p->ext.metadata_size)
         return;
     enum err_code code =
         metadata_fetch_add_peer(t->metadata, p->s->now_us, p->id, &p->addr, p->ext.metadata_size);
-    p->is_metadata_peer |= code == ERR_OK;
     session_mark_torrent(t);
+    p->is_metadata_peer |= code == ERR_OK;
+    if (code != ERR_NO_MEMORY)
+        return; /* ERR_LIMIT: offered again by the tick */
+    COUNT(p->s, conn_no_memory);
+    peer_close(p, false);
 }
 
 void peer_metadata_leave(struct peer *p)

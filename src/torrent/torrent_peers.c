@@ -27,6 +27,8 @@ void torrent_add_peer(struct torrent *t, const struct addr *a, uint8_t sources, 
 void session_ban(struct session *s, const struct addr *a, struct torrent *t, const char *why)
 {
     char text[ADDR_TEXT_CAP];
+    if (ban_list_has(&s->bans, s->now_us, a))
+        return; /* its other blocks tell nothing new */
     COUNT(s, peers_banned);
     ban_list_add(&s->bans, a, s->now_us + BAN_US);
     LOG(s->log, LOG_INFO, "peer", "\"banned\" addr=%s why=\"%s\"", addr_format(a, text), why);
@@ -275,7 +277,7 @@ struct job *torrent_resolve_free(struct job *job)
 
 /* --- gossip (BEP 11) ------------------------------------------------------------------------------ */
 
-static bool peer_does_pex(const struct peer *p)
+bool peer_does_pex(const struct peer *p)
 {
     return p->has_pex && p->ext.ids[EXT_PEX] && p->t->info && !p->t->info->is_private;
 }
@@ -316,6 +318,8 @@ void peer_pex_write(struct peer *p)
     size_t n = peer_pex_gather(p, peers);
     if (pex_out_write(&p->pex_out, s->now_us, peers, n, &w, &code))
         peer_send_extended(p, EXT_PEX, writer_bytes(&w));
+    else if (code)
+        p->pex_out.next_at_us = s->now_us + PEX_INTERVAL_US;
 }
 
 void peer_on_pex(struct peer *p, struct bytes payload)

@@ -410,7 +410,9 @@ static bool piece_try_put(struct piece_in *pi, bool is_forced)
         return false;
     }
     uint32_t n = piece_run(pi, pi->front);
-    if (n == 0 || (n < PUT_N_BLOCKS_MAX && pi->front + n < pi->n_blocks && !is_forced))
+    bool can_grow = n < PUT_N_BLOCKS_MAX && pi->front + n < pi->n_blocks &&
+                    pi->blocks[pi->front + n] != BLOCK_WRITTEN;
+    if (n == 0 || (can_grow && !is_forced))
         return false;
     piece_submit(pi, pi->front, n, true);
     return pi->job.id != 0;

@@ -163,6 +163,20 @@ static void peer_on_unrequested(struct peer *p)
     peer_close(p, true);
 }
 
+/* Here already. Was it asked of this peer, too? */
+static void peer_on_duplicate(struct peer *p, const struct wire_block *b)
+{
+    struct picker_arrival unused;
+    uint32_t n_requests = p->pp.n_requests;
+    picker_on_block(&p->t->picker, &p->pp, b, &unused);
+    if (p->pp.n_requests == n_requests) {
+        peer_on_unrequested(p);
+        return;
+    }
+    COUNT(p->s, block_late);
+    pipeline_on_dropped(&p->pipeline, p->s->now_us, b->len);
+}
+
 void peer_on_block_head(struct peer *p, const struct wire_block *b)
 {
     struct torrent *t = p->t;
@@ -173,10 +187,7 @@ void peer_on_block_head(struct peer *p, const struct wire_block *b)
         return;
     }
     if (look == PICKER_BLOCK_DUPLICATE) {
-        struct picker_arrival unused;
-        COUNT(p->s, block_late);
-        picker_on_block(&t->picker, &p->pp, b, &unused);
-        pipeline_on_dropped(&p->pipeline, p->s->now_us, b->len);
+        peer_on_duplicate(p, b);
         return;
     }
     p->block = block_cache_take(&p->s->cache);

@@ -651,7 +651,7 @@ static bool conn_connect(struct mem_world *w, struct mem_conn *c)
 
 static bool end_hear_raw(struct mem_pipe_end *from, struct mem_pipe_end *to)
 {
-    if (from->out_len == 0)
+    if (from->out_len == 0 || to->is_reading_paused)
         return false;
     to->heard = realloc(to->heard, to->heard_len + from->out_len);
     memcpy(to->heard + to->heard_len, from->out, from->out_len);
