@@ -158,6 +158,21 @@ static void test_refused(void **state)
     }
 }
 
+/* A dictionary that ends early is TRUNCATED, wherever it ends. */
+static void test_prefixes(void **state)
+{
+    (void)state;
+    static const char whole[] = "d1:md6:ut_pexi1ee1:pi6881e1:v5:shoale";
+    for (size_t len = 0; len < sizeof whole - 1; len++) {
+        struct ext_peer p;
+        uint8_t *exact = test_exact_copy(bytes_of(whole, len));
+        ext_peer_init(&p);
+        assert_int_equal(ext_handshake_read(bytes_of(exact, len), &p, NULL), ERR_TRUNCATED);
+        assert_int_equal(p.n_read, 0);
+        free(exact);
+    }
+}
+
 static void test_bounds(void **state)
 {
     (void)state;
@@ -285,9 +300,9 @@ int main(void)
         cmocka_unit_test(test_everything), cmocka_unit_test(test_bep_example),
         cmocka_unit_test(test_again),      cmocka_unit_test(test_ignored),
         cmocka_unit_test(test_quiet),      cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_bounds),     cmocka_unit_test(test_capture),
-        cmocka_unit_test(test_golden),     cmocka_unit_test(test_ids),
-        cmocka_unit_test(test_donthave),
+        cmocka_unit_test(test_bounds),     cmocka_unit_test(test_prefixes),
+        cmocka_unit_test(test_capture),    cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_ids),        cmocka_unit_test(test_donthave),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

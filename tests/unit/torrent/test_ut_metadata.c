@@ -86,6 +86,17 @@ static void test_refused(void **state)
     }
 }
 
+/* A dictionary that ends early is TRUNCATED, wherever it ends. */
+static void test_prefixes(void **state)
+{
+    (void)state;
+    struct bytes whole = BYTES_LIT("d8:msg_typei1e5:piecei2e10:total_sizei34256ee");
+    for (size_t len = 0; len < whole.len; len++) {
+        struct ut_metadata_msg m;
+        assert_int_equal(read_bytes(bytes_sub(whole, 0, len), &m, NULL), ERR_TRUNCATED);
+    }
+}
+
 static void test_data_len(void **state)
 {
     (void)state;
@@ -103,9 +114,8 @@ static void test_data_len(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),
-        cmocka_unit_test(test_read),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_golden),   cmocka_unit_test(test_read),
+        cmocka_unit_test(test_refused),  cmocka_unit_test(test_prefixes),
         cmocka_unit_test(test_data_len),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -104,6 +104,19 @@ static void test_refused(void **state)
     }
 }
 
+/* A dictionary that ends early is TRUNCATED, wherever it ends. */
+static void test_prefixes(void **state)
+{
+    (void)state;
+    struct bytes whole = BYTES_LIT("d5:added6:abcdef7:added.f1:x7:dropped6:abcdefe");
+    for (size_t len = 0; len < whole.len; len++) {
+        struct ut_pex_msg m;
+        uint8_t *exact = test_exact_copy(bytes_sub(whole, 0, len));
+        assert_int_equal(ut_pex_read(bytes_of(exact, len), &m, NULL), ERR_TRUNCATED);
+        free(exact);
+    }
+}
+
 /* Missing, short and long flags; keys of another type; keys nobody knows. */
 static void test_tolerant(void **state)
 {
@@ -125,9 +138,8 @@ static void test_tolerant(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_golden),   cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_refused),  cmocka_unit_test(test_prefixes),
         cmocka_unit_test(test_tolerant),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
