@@ -457,7 +457,7 @@ static enum err_code read_hybrid(struct info_reader *r, struct file_list *v1)
     struct file_list v2 = {.arena = &r->scratch};
     uint64_t end;
     uint32_t n_pieces;
-    bool is_single;
+    bool is_single = false;
     enum err_code code = read_v2_list(r, &v2, &is_single);
     if (!code)
         code = place_v2(r, &v2, &end, &n_pieces);
@@ -491,7 +491,7 @@ static enum err_code read_name(struct info_reader *r)
 static enum err_code read_lists(struct info_reader *r, struct file_list *list)
 {
     struct metainfo *m = r->m;
-    bool is_single;
+    bool is_single = false;
     uint64_t end = 0;
     enum err_code code;
     if (!m->has_v1) {
