@@ -15,7 +15,8 @@ FLOORS = {
     "crypto": ["base"],
     "torrent": ["base", "crypto"],
     # The store knows torrents as data (where bytes lie, what is asked), nothing of the engine.
-    "store": ["base", "crypto", "torrent/layout.h", "torrent/metainfo.h", "torrent/host.h"],
+    "store": ["base", "crypto", "torrent/layout.h", "torrent/merkle.h", "torrent/metainfo.h",
+              "torrent/metainfo_build.h", "torrent/host.h"],
     "io": ["base", "crypto", "torrent", "store"],
     "sim": ["base", "crypto", "torrent", "store"],
     "lib": ["base", "crypto", "torrent", "store", "io", "sim", "shoal"],
