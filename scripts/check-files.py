@@ -15,8 +15,9 @@ import sys
 LINES_MAX = 1000
 TEXT = (".c", ".h", ".py", ".sh", ".md", ".build", ".txt", ".1", ".in")
 NOT_OURS = ("tests/vectors/", "fuzz/corpus/")
-# Spelled apart, so that this file does not find itself.
-UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b")
+# Spelled apart, so that this file does not find itself. The first is also a fine name for a state,
+# so it counts where a comment begins with it or it is followed by a colon.
+UNFINISHED = re.compile(r"(/\*|//|#)\s*TO" r"DO\b|\bTO" r"DO[:(]|\b(FIX" r"ME|XX" r"X)\b")
 
 
 def listed(root):

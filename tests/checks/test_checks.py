@@ -80,6 +80,9 @@ class Files(Tree):
         self.assertEqual(self.judge("a.md", "<<<<<<< HEAD\n"), 1)
         self.assertEqual(self.judge("a.md", "text\r\n"), 1)
         self.assertEqual(self.judge("a.c", "/* TO" "DO */\n"), 1)
+        self.assertEqual(self.judge("a.c", "x = 1; /* later. TO" "DO: y */\n"), 1)
+        self.assertEqual(self.judge("a.c", "/* FIX" "ME */\n"), 1)
+        self.assertEqual(self.judge("a.c", " * TO" "DO ----> OUT is a state\n"), 0)
         self.assertEqual(self.judge("tests/vectors/a.c", "text \r\n"), 0)
 
 
