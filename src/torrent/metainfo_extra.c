@@ -4,7 +4,8 @@
 #include "base/utf8.h"
 #include "torrent/metainfo_internal.h"
 
-#define TEXT_LEN_MAX (64u * 1024u) /* ours: comments and the like are cut here */
+#define LIST_CAP_FIRST 4u
+#define TEXT_LEN_MAX   (64u * 1024u) /* ours: comments and the like are cut here */
 
 static enum err_code no_memory(struct err *err)
 {
@@ -38,6 +39,18 @@ static enum err_code read_text(struct info_reader *r, struct bencode_value dict,
         return ERR_OK;
     *out = metainfo_text(&r->m->arena, text);
     return *out ? ERR_OK : no_memory(r->err);
+}
+
+/* Room for item n in a list that begins with four and doubles; NULL for no memory. Most torrents
+ * have a tracker or two, so the maximum is not set aside. */
+static void *list_room(struct arena *arena, void *items, uint32_t n, size_t item_len)
+{
+    if (n != 0 && (n < LIST_CAP_FIRST || (n & (n - 1)) != 0))
+        return items;
+    void *more = arena_calloc(arena, n ? 2 * (size_t)n : LIST_CAP_FIRST, item_len);
+    if (more && n)
+        memcpy(more, items, n * item_len);
+    return more;
 }
 
 /* --- urls ------------------------------------------------------------------------------------------ */
@@ -94,10 +107,10 @@ enum err_code metainfo_add_tracker(struct metainfo *m, const char *url, uint32_t
         m->n_dropped += code == ERR_OK;
         return code;
     }
-    if (!m->trackers)
-        m->trackers = arena_calloc(&m->arena, METAINFO_N_TRACKERS_MAX, sizeof *m->trackers);
-    if (!m->trackers)
+    void *room = list_room(&m->arena, m->trackers, m->n_trackers, sizeof *m->trackers);
+    if (!room)
         return ERR_NO_MEMORY;
+    m->trackers = room;
     uint32_t at = m->n_trackers++;
     for (; at > 0 && m->trackers[at - 1].tier > tier; at--)
         m->trackers[at] = m->trackers[at - 1];
@@ -119,10 +132,10 @@ static enum err_code add_webseed(struct metainfo *m, struct bytes url, bool is_h
         m->n_dropped += code == ERR_OK;
         return code;
     }
-    if (!m->webseeds)
-        m->webseeds = arena_calloc(&m->arena, METAINFO_N_WEBSEEDS_MAX, sizeof *m->webseeds);
-    if (!m->webseeds)
+    void *room = list_room(&m->arena, m->webseeds, m->n_webseeds, sizeof *m->webseeds);
+    if (!room)
         return ERR_NO_MEMORY;
+    m->webseeds = room;
     m->webseeds[m->n_webseeds++] = (struct metainfo_webseed){clean, is_httpseed};
     return ERR_OK;
 }
@@ -258,14 +271,16 @@ static enum err_code read_collections(struct info_reader *r, struct bencode_valu
             m->n_dropped++;
             continue;
         }
-        if (!m->collections)
-            m->collections =
-                arena_calloc(&m->arena, METAINFO_N_SIMILAR_MAX, sizeof *m->collections);
-        const char *name = m->collections ? metainfo_text(&m->arena, raw) : NULL;
+        const char *name = metainfo_text(&m->arena, raw);
         if (!name)
             return no_memory(r->err);
-        if (!has_collection(m, name))
-            m->collections[m->n_collections++] = name;
+        if (has_collection(m, name))
+            continue;
+        void *room = list_room(&m->arena, m->collections, m->n_collections, sizeof *m->collections);
+        if (!room)
+            return no_memory(r->err);
+        m->collections = room;
+        m->collections[m->n_collections++] = name;
     }
     return ERR_OK;
 }
@@ -282,10 +297,10 @@ static enum err_code read_similar(struct info_reader *r, struct bencode_value li
             m->n_dropped++;
             continue;
         }
-        if (!m->similar)
-            m->similar = arena_calloc(&m->arena, METAINFO_N_SIMILAR_MAX, sizeof *m->similar);
-        if (!m->similar)
+        void *room = list_room(&m->arena, m->similar, m->n_similar, sizeof *m->similar);
+        if (!room)
             return no_memory(r->err);
+        m->similar = room;
         memcpy(m->similar[m->n_similar++], hash.data, SHA1_LEN);
     }
     return ERR_OK;

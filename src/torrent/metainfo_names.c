@@ -77,19 +77,53 @@ static enum err_code no_memory(struct err *err)
     return err_set(err, ERR_NO_MEMORY, "no memory for the file names of a torrent");
 }
 
+/* The folders of the path before: neighbours in a list mostly share them. */
+struct trail {
+    const char *path;
+    uint32_t n;
+    uint32_t nodes[METAINFO_DIR_DEPTH_MAX + 2];
+    size_t ends[METAINFO_DIR_DEPTH_MAX + 2]; /* behind each folder's '/' */
+};
+
+/* Cuts the trail to the folders that path has as well; gives the last of them. */
+static uint32_t trail_follow(struct trail *trail, const char *path, size_t *out_off)
+{
+    uint32_t n = 0;
+    size_t off = 0;
+    while (n < trail->n && strncmp(trail->path + off, path + off, trail->ends[n] - off) == 0)
+        off = trail->ends[n++];
+    trail->path = path;
+    trail->n = n;
+    *out_off = off;
+    return n > 0 ? trail->nodes[n - 1] : NODE_ROOT;
+}
+
+static uint32_t add_folders_of(struct names *t, struct trail *trail, const char *path)
+{
+    size_t off;
+    uint32_t node = trail_follow(trail, path, &off);
+    struct bytes rest = bytes_of_str(path + off), elem;
+    bool is_new;
+    while (next_elem(&rest, &elem) && rest.len > 0) {
+        node = add_child(t, node, elem, &is_new);
+        if (node == NODE_NONE)
+            return NODE_NONE;
+        trail->nodes[trail->n] = node;
+        trail->ends[trail->n++] = (size_t)((const char *)rest.data - path);
+    }
+    return node;
+}
+
 /* All folders first: a file must not take the place of a folder that comes after it. */
 static enum err_code add_folders(struct names *t, uint32_t *parents, struct err *err)
 {
+    struct trail trail = {0};
     for (uint32_t i = 0; i < t->n_files; i++) {
-        struct bytes rest = bytes_of_str(t->files[i].path), elem;
-        uint32_t node = NODE_ROOT;
-        bool is_new;
         if (t->files[i].flags & FILE_PAD)
             continue;
-        while (next_elem(&rest, &elem) && rest.len > 0)
-            if ((node = add_child(t, node, elem, &is_new)) == NODE_NONE)
-                return no_memory(err);
-        parents[i] = node;
+        parents[i] = add_folders_of(t, &trail, t->files[i].path);
+        if (parents[i] == NODE_NONE)
+            return no_memory(err);
     }
     return ERR_OK;
 }
