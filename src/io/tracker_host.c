@@ -45,13 +45,15 @@ void tracker_host_write_json(const struct tracker_host *h, struct writer *w)
     struct tracker_server_stats s;
     tracker_server_stats(h->server, &s);
     writer_printf(w,
-                  "{\"uptime_s\": %llu, \"swarms\": %u, \"peers_ipv4\": %u, \"peers_ipv6\": %u, "
+                  "{\"uptime_s\": %llu, \"swarms\": %u, \"peers\": %u, \"peers_ipv4\": %u, "
+                  "\"peers_ipv6\": %u, "
                   "\"seeds\": %llu, \"expired\": %llu, \"peers_evicted\": %llu, "
                   "\"swarms_evicted\": %llu, \"memory_len\": %llu, ",
                   (unsigned long long)((loop_now_us(h->loop) - s.started_at_us) / US_PER_S),
-                  s.n_swarms, s.n_peers_v4, s.n_peers_v6, (unsigned long long)s.n_seeds,
-                  (unsigned long long)s.n_expired, (unsigned long long)s.n_peers_evicted,
-                  (unsigned long long)s.n_swarms_evicted, (unsigned long long)s.memory_len);
+                  s.n_swarms, s.n_peers_v4 + s.n_peers_v6, s.n_peers_v4, s.n_peers_v6,
+                  (unsigned long long)s.n_seeds, (unsigned long long)s.n_expired,
+                  (unsigned long long)s.n_peers_evicted, (unsigned long long)s.n_swarms_evicted,
+                  (unsigned long long)s.memory_len);
     if (s.n_allowed == UINT32_MAX)
         writer_str(w, "\"allowed\": null");
     else
