@@ -97,7 +97,7 @@ static void report_text(const struct verify_files *v)
             print_file(v, i);
     }
     if (v->n_bad_files == 0)
-        printf("%s: all %u pieces of %u files are good\n", m->name, m->n_pieces, n_files);
+        printf("%s: all good (pieces: %u, files: %u)\n", m->name, m->n_pieces, n_files);
     else
         printf("%s: %u of %u pieces are bad or missing, %u of %u files\n", m->name,
                v->n_bad + v->n_missing, m->n_pieces, v->n_bad_files, n_files);

@@ -103,6 +103,17 @@ static enum err_code hash_and_write(struct make_torrent *t, struct metainfo *p, 
     return code;
 }
 
+static enum err_code read_back(struct make_torrent *t, struct mem *mem, const struct buf *out,
+                               struct err *err)
+{
+    enum err_code code = metainfo_read(&t->info, buf_bytes(out), mem, NULL, err);
+    if (code || t->info->is_multi_file == t->tree.is_dir)
+        return code;
+    blame(t, t->path);
+    return err_set(err, ERR_UNSUPPORTED,
+                   "v2 alone cannot tell this folder from the one file of the same name in it");
+}
+
 enum err_code make_torrent(struct make_torrent *t, struct mem *mem, struct buf *out,
                            struct err *err)
 {
@@ -116,7 +127,7 @@ enum err_code make_torrent(struct make_torrent *t, struct mem *mem, struct buf *
         code = hash_and_write(t, p, mem, out, err);
     metainfo_free(p);
     if (!code)
-        code = metainfo_read(&t->info, buf_bytes(out), mem, NULL, err);
+        code = read_back(t, mem, out, err);
     return code;
 }
 

@@ -322,6 +322,17 @@ static void test_refused(void **state)
     t = (struct make_torrent){.has_v2 = true, .piece_len = 20000};
     assert_int_equal(make(&f, &t, &out, &err), ERR_MALFORMED);
     make_torrent_clear(&t);
+    /* BEP 52: a folder that holds just one file of its own name is written like that file */
+    put(&f, "same/same", 5, 1);
+    t = (struct make_torrent){.has_v2 = true, .path = test_join(path, f.top, "same")};
+    assert_int_equal(make(&f, &t, &out, &err), ERR_UNSUPPORTED);
+    make_torrent_clear(&t);
+    buf_clear(&out);
+    t = (struct make_torrent){.has_v1 = true, .has_v2 = true, .path = path};
+    assert_int_equal(make(&f, &t, &out, &err), ERR_OK);
+    assert_string_equal(t.info->files[0].path, "same/same");
+    make_torrent_clear(&t);
+    buf_clear(&out);
     t = (struct make_torrent){.has_v1 = true, .is_cancelled = true};
     enum err_code code = make(&f, &t, &out, &err);
     assert_true(code == ERR_OK || code == ERR_CANCELLED); /* by when it is noticed */
