@@ -82,3 +82,6 @@ void tcp_conn_fail(struct tcp_conn *c, enum err_code code, const char *what, int
 void tcp_conn_destroy(struct tcp_conn *c); /* memory lives until the next tcp_read */
 /* tcp_out.c */
 void tcp_out_clear(struct tcp_conn *c);
+/* What the socket did not take was read for nothing: read less next time, more when all went.
+ * asked and taken count what lies between the blocks, too, and so can exceed TCP_BATCH_LEN. */
+size_t tcp_batch_len_next(size_t batch_len, size_t asked, size_t taken);

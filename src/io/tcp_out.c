@@ -255,6 +255,7 @@ static bool batch_add_file(struct tcp_conn *c, struct batch *b, const struct tcp
         *g = (struct group){*f, b->file_len, b->len};
         g->file.len = 0;
     }
+    assert(f->len <= TCP_BATCH_LEN - b->file_len);
     g->file.len += f->len;
     batch_add_iov(b, c->tcp->batch + b->file_len, f->len);
     b->file_len += f->len;
@@ -350,14 +351,11 @@ static bool send_iov(struct tcp_conn *c, struct iovec *iov, size_t n_iov, size_t
     return c->can_write;
 }
 
-/* What the socket did not take was read for nothing: read less next time, more when all went. */
-static void batch_learn(struct tcp_conn *c, size_t asked, size_t before)
+size_t tcp_batch_len_next(size_t batch_len, size_t asked, size_t taken)
 {
-    size_t taken = before - c->queued_len;
     if (taken == asked)
-        c->batch_len = size_min(2 * c->batch_len, TCP_BATCH_LEN);
-    else
-        c->batch_len = size_max(taken, TCP_BATCH_LEN_MIN);
+        return size_min(2 * batch_len, TCP_BATCH_LEN);
+    return size_min(size_max(taken, TCP_BATCH_LEN_MIN), TCP_BATCH_LEN);
 }
 
 static bool send_batch(struct tcp_conn *c)
@@ -371,7 +369,7 @@ static bool send_batch(struct tcp_conn *c)
         size_t before = c->queued_len;
         goes_on = send_iov(c, b.iov, b.n_iov, b.len, 0);
         if (c->fd >= 0 && b.file_len > 0)
-            batch_learn(c, b.len, before);
+            c->batch_len = tcp_batch_len_next(c->batch_len, b.len, before - c->queued_len);
     }
     if (!is_whole && c->fd >= 0 && !c->has_failed)
         file_is_cold(c, &cold);
