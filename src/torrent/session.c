@@ -179,11 +179,10 @@ enum err_code session_new(struct session **out, struct mem *mem, const struct to
     s->now_us = now_us;
     session_defaults(&s->config);
     session_init_parts(s, rng_seed);
-    s->events = mem_calloc(mem, SESSION_EVENTS_MAX, sizeof(*s->events));
     if (config->announce_ip)
         s->announce_ip = mem_strndup(mem, config->announce_ip, strlen(config->announce_ip));
     s->config.announce_ip = s->announce_ip;
-    if (!s->events || (config->announce_ip && !s->announce_ip) || session_init_announcer(s)) {
+    if ((config->announce_ip && !s->announce_ip) || session_init_announcer(s)) {
         session_free(s);
         return err_set(err, ERR_NO_MEMORY, "no memory for a session");
     }

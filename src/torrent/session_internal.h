@@ -344,8 +344,8 @@ struct session {
     bool is_announcer_dirty, is_choker_dirty, is_flushing;
     uint32_t n_puts; /* under way */
 
-    struct session_event *events; /* ring */
-    uint32_t event_first, n_events;
+    struct session_event *events; /* ring; grows up to SESSION_EVENTS_MAX */
+    uint32_t event_first, n_events, events_cap;
     uint64_t counters[N_SESSION_COUNTERS];
     uint8_t scratch[WIRE_SCRATCH_LEN];
 };

@@ -6,15 +6,34 @@
 
 /* --- events ------------------------------------------------------------------------------------------ */
 
+static bool session_grow_events(struct session *s)
+{
+    if (s->events_cap == SESSION_EVENTS_MAX)
+        return false;
+    uint32_t cap = s->events_cap ? s->events_cap * 2 : 16;
+    struct session_event *more = mem_alloc(s->mem, cap * sizeof(*more));
+    if (!more)
+        return false;
+    for (uint32_t i = 0; i < s->n_events; i++)
+        more[i] = s->events[(s->event_first + i) % s->events_cap];
+    mem_free(s->mem, s->events);
+    s->events = more;
+    s->events_cap = cap;
+    s->event_first = 0;
+    return true;
+}
+
 /* When nobody fetches them the oldest go; what matters can be asked for. */
 void session_event_push(struct session *s, const struct session_event *e)
 {
-    if (s->n_events == SESSION_EVENTS_MAX) {
+    if (s->n_events == s->events_cap && !session_grow_events(s)) {
         COUNT(s, events_dropped);
-        s->event_first = (s->event_first + 1) % SESSION_EVENTS_MAX;
+        if (s->n_events == 0)
+            return;
+        s->event_first = (s->event_first + 1) % s->events_cap;
         s->n_events--;
     }
-    s->events[(s->event_first + s->n_events++) % SESSION_EVENTS_MAX] = *e;
+    s->events[(s->event_first + s->n_events++) % s->events_cap] = *e;
 }
 
 bool session_next_event(struct session *s, struct session_event *out)
@@ -22,8 +41,7 @@ bool session_next_event(struct session *s, struct session_event *out)
     if (!s->n_events)
         return false;
     *out = s->events[s->event_first];
-    s->event_first = (s->event_first + 1) % SESSION_EVENTS_MAX;
-    s->n_events--;
+    s->event_first = --s->n_events ? (s->event_first + 1) % s->events_cap : 0;
     return true;
 }
 

@@ -105,7 +105,11 @@ static void store_write(struct mem_node *n, struct mem_store *s, uint32_t piece,
 static struct mem_job *job_add(struct mem_node *n, enum mem_job_kind kind, uint64_t job,
                                uint32_t torrent, void *request)
 {
-    assert(n->n_jobs < MEM_JOBS_MAX);
+    if (n->n_jobs == n->jobs_cap) {
+        n->jobs_cap = n->jobs_cap ? n->jobs_cap * 2 : 32;
+        n->jobs = realloc(n->jobs, n->jobs_cap * sizeof(*n->jobs));
+        assert(n->jobs);
+    }
     struct mem_job *j = &n->jobs[n->n_jobs++];
     *j = (struct mem_job){.kind = kind, .job = job, .torrent = torrent, .request = request};
     return j;
@@ -593,6 +597,7 @@ void mem_world_free(struct mem_world *w)
         struct mem_node *n = &w->nodes[i];
         mem_node_kill(n);
         mem_check_empty(&n->mem);
+        free(n->jobs);
         for (uint32_t k = 0; k < n->n_files; k++) {
             free(n->files[k].data);
             free(n->files[k].synced);

@@ -15,7 +15,6 @@ struct metainfo;
 #define MEM_NODES_MAX   8u
 #define MEM_FILES_MAX   64u
 #define MEM_CONNS_MAX   256u
-#define MEM_JOBS_MAX    4096u
 #define MEM_STORES_MAX  16u
 #define MEM_RESUMES_MAX 16u
 #define MEM_PIPE_CAP    (256u * 1024u)
@@ -77,8 +76,8 @@ struct mem_node {
     uint32_t n_files;
     struct mem_store stores[MEM_STORES_MAX];
     struct mem_resume resumes[MEM_RESUMES_MAX];
-    struct mem_job jobs[MEM_JOBS_MAX];
-    size_t n_jobs;
+    struct mem_job *jobs;
+    size_t n_jobs, jobs_cap;
     /* faults */
     uint64_t fail_job_at;     /* this answer (1: the next) is ERR_IO */
     uint64_t n_jobs_answered; /* counts answers */

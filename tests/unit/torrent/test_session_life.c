@@ -247,7 +247,10 @@ static void test_check_modes(void **state)
     assert_int_equal(n->n_checks, sw.content->info->n_pieces);
     swarm_stop(&sw, n);
     /* a seed without its data says so */
-    n->n_files = 0;
+    for (uint32_t i = 0; i < n->n_files; i++) {
+        n->files[i].exists = false;
+        n->files[i].len = 0;
+    }
     assert_true(mem_node_up(n, NULL));
     p = swarm_params_of(&sw, n);
     p.is_seed_only = true;
