@@ -23,7 +23,7 @@ struct announcer_host {
     /* what happened */
     struct addr peers[ANNOUNCER_HOST_PEERS_MAX];
     size_t n_peers;
-    unsigned n_good, n_bad, n_stopped;
+    unsigned n_good, n_bad, n_ended, n_stopped; /* n_ended: good and bad */
     char last_error[400];
 };
 
@@ -55,6 +55,7 @@ static inline void announcer_host_datagram(void *ctx, const struct addr *from, s
 static inline void announcer_host_status(struct announcer_host *h, const struct announcer_want *w)
 {
     char text[200];
+    h->n_ended++;
     if (w->err.code == ERR_OK) {
         h->n_good++;
         return;
