@@ -179,7 +179,7 @@ static inline void model_pick(struct model *m)
         struct model_block *b = &m->blocks[w->piece][w->begin / PICKER_BLOCK_LEN];
         uint32_t n_active = model_n_active(b);
         n_active_max = n_active > n_active_max ? n_active : n_active_max;
-        assert(n_active < PICKER_N_COPIES_MAX);
+        assert(n_active < PICKER_N_OLD_COPIES_MAX);
         if (arg < 240 && model_state(m, w->piece) == PICKER_IDLE)
             model_check_choice(m, who, w->piece);
         model_ask(m, who, w);

@@ -576,6 +576,12 @@ static bool peer_is_paused_by_us(const struct peer *p)
     return list_node_is_linked(&p->in_cache_wait) || list_node_is_linked(&p->in_down_wait);
 }
 
+/* Nothing is asked of it now; as what is asked of others grows old, that may change. */
+static bool peer_could_ask(const struct peer *p)
+{
+    return p->is_in_picker && p->am_interested && !p->peer_choking && torrent_wants_data(p->t);
+}
+
 static uint64_t peer_deadline_us(const struct peer *p)
 {
     uint64_t now_us = p->s->now_us;
@@ -586,7 +592,7 @@ static uint64_t peer_deadline_us(const struct peer *p)
     uint64_t at_us = u64_min(p->heard_at_us + SILENCE_TIMEOUT_US, p->sent_at_us + KEEP_ALIVE_US);
     if (peer_does_pex(p))
         at_us = u64_min(at_us, pex_out_deadline_us(&p->pex_out));
-    if (p->pp.n_requests)
+    if (p->pp.n_requests || peer_could_ask(p))
         at_us = u64_min(at_us, now_us + REQUESTS_TICK_US);
     return at_us;
 }

@@ -18,7 +18,7 @@
  * at work on; partial pieces of its own speed class (a fast peer prefers a piece of its own); a new
  * piece, rarest first (the first PICKER_N_RANDOM_FIRST ones at random; lowest index when
  * sequential); any partial piece; and at the end, when no free block is left anywhere, blocks asked
- * of others, at most PICKER_N_COPIES_MAX at once. A block whose request is late (picker_expire) is
+ * of others, at most PICKER_N_COPIES_MAX at once; more only while nobody answers, slowly. A block whose request is late (picker_expire) is
  * free for others and the late request is remembered, so a slow peer holds nothing hostage and its
  * answer still counts.
  *
@@ -38,7 +38,8 @@
 #define PICKER_BLOCK_LEN        16384u
 #define PICKER_N_RANDOM_FIRST   4u    /* BEP 3 practice: as libtorrent's initial_picker_threshold */
 #define PICKER_N_COPIES_MAX     3u    /* ours: requests for one block under way in the end-game */
-#define PICKER_N_CHAIN_MAX      4u    /* ours: the same and late ones; the oldest late one goes */
+#define PICKER_N_OLD_COPIES_MAX 8u    /* ours: ... one more each PICKER_STALE_US that none answers */
+#define PICKER_N_CHAIN_MAX      8u    /* ours: the same and late ones; the oldest late one goes */
 #define PICKER_N_DUPLICATES_MAX 16u   /* ours: end-game requests under way per peer */
 #define PICKER_SCAN_MAX         2048u /* ours: bench_picker */
 #define PICKER_SAMPLE_MAX       256u  /* ours: the best of so many random ones is rare enough */

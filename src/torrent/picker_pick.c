@@ -1,3 +1,4 @@
+#include "base/size.h"
 #include "torrent/picker_parts.h"
 
 #define OPEN_SCAN_MAX      512u  /* ours: partial pieces looked at for one choice */
@@ -279,7 +280,7 @@ static bool is_endgame(const struct picker *p)
 static bool may_duplicate(const struct pick *k, const struct picker_partial *t,
                           const struct picker_block *b, bool is_end)
 {
-    if (b->is_received || b->n_active == 0 || b->n_active >= PICKER_N_COPIES_MAX)
+    if (b->is_received || b->n_active == 0 || b->n_active >= PICKER_N_OLD_COPIES_MAX)
         return false;
     uint32_t r = b->request;
     while (k->p->requests[r].is_late)
@@ -291,6 +292,11 @@ static bool may_duplicate(const struct pick *k, const struct picker_partial *t,
         patience_us = 3 * PICKER_STALE_US;
     else if (!is_end && q->peer->speed >= k->peer->speed)
         patience_us = PICKER_STALE_US;
+    if (b->n_active >= PICKER_N_COPIES_MAX) { /* all of them asked of stallers? */
+        if (!is_end)
+            return false;
+        patience_us = u64_max(patience_us, PICKER_STALE_US);
+    }
     return age_us >= patience_us && picker_request_find(k->p, b, k->peer) == PICKER_NONE;
 }
 

@@ -52,6 +52,7 @@
     X(cancel_unknown, "cancel of nothing") \
     X(reject_unknown, "reject of what was not asked") \
     X(rejects_received, "rejected requests") \
+    X(rejects_closed, "closed for rejecting everything") \
     X(block_unrequested, "a block that was not asked for") \
     X(block_unrequested_closed, "closed for too many of them") \
     X(block_late, "a block that was asked for and had arrived otherwise") \

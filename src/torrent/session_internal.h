@@ -306,6 +306,7 @@ struct peer {
     uint32_t n_unrequested, n_refused_requests, n_rejects;
     uint32_t n_excused; /* blocks that may still come although they were called off */
     struct rate down, up;
+    uint64_t rejected_at_us;
     uint64_t connected_at_us, heard_at_us, sent_at_us, useful_at_us;
     struct timer timer;
     struct list_node in_torrent, in_dirty, in_grave, in_cache_wait, in_down_wait, in_up_wait;

@@ -3,10 +3,13 @@
 #include <assert.h>
 #include <string.h>
 
-#define PICK_BATCH  64u
-#define REFILL_MIN  16u   /* ours: requests go out in batches of so many, if the queue is long */
-#define REJECTS_MAX 1000u /* ours: rejects in a row from a peer that does not choke us */
-#define READ_BLOCKS (WIRE_SCRATCH_LEN / BLOCK_LEN + 1)
+#define PICK_BATCH 64u
+#define REFILL_MIN 16u /* ours: requests go out in batches of so many, if the queue is long */
+#define REJECTS_MAX                                                                                \
+    64u /* libtorrent: max_rejects 50; in a row, from a peer that does not choke us */
+#define REJECTS_FEW     4u /* ours: so many in a row cost it a pause: the blocks go to others */
+#define REJECT_PAUSE_US US_PER_S
+#define READ_BLOCKS     (WIRE_SCRATCH_LEN / BLOCK_LEN + 1)
 
 /* --- requests ---------------------------------------------------------------------------------------- */
 
@@ -47,6 +50,8 @@ void peer_request_more(struct peer *p)
     if (!p->is_in_picker || !p->am_interested || (p->peer_choking && !p->n_fast_in) ||
         p->out.len > OUTQ_LEN_SOFT)
         return;
+    if (p->n_rejects >= REJECTS_FEW && s->now_us < p->rejected_at_us + REJECT_PAUSE_US)
+        return;
     uint32_t pending = p->pp.n_requests - p->pp.n_late;
     uint32_t target = pipeline_target(&p->pipeline, s->cache.n_max * BLOCK_LEN);
     if (pending >= target || (pending && target - pending < u64_min(REFILL_MIN, target / 4)))
@@ -65,7 +70,7 @@ void peer_request_more(struct peer *p)
             break;
     }
     COUNT_N(s, endgame_duplicates, t->picker.counters.n_duplicate_requests - n_duplicates);
-    if (was_idle && p->state != CONN_CLOSED && p->pp.n_requests)
+    if (was_idle && p->state != CONN_CLOSED)
         peer_arm_by(p, s->now_us + US_PER_S);
 }
 
@@ -115,8 +120,13 @@ void peer_on_reject(struct peer *p, const struct wire_block *b)
     peer_forget_fast(p, b->piece);
     p->t->needs_refill = true;
     session_mark_torrent(p->t);
-    if (!p->peer_choking && ++p->n_rejects > REJECTS_MAX)
-        peer_close(p, true);
+    if (p->peer_choking)
+        return;
+    p->rejected_at_us = p->s->now_us;
+    if (++p->n_rejects <= REJECTS_MAX)
+        return;
+    COUNT(p->s, rejects_closed);
+    peer_close(p, true);
 }
 
 void peer_send_cancel(struct peer *p, const struct wire_block *b)
