@@ -14,6 +14,7 @@ static const struct {
     {"verify", cmd_verify, "compare data on disk with a torrent"},
     {"magnet", cmd_magnet, "the magnet link of a .torrent file"},
     {"tracker", cmd_tracker, "serve as a tracker, over HTTP and UDP"},
+    {"sim", cmd_sim, "run swarms in a simulated network"},
     {NULL, NULL, NULL},
 };
 

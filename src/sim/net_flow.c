@@ -362,6 +362,7 @@ static void dgram_depart(struct net_dgram *d)
         return;
     }
     sim_event_init(&d->arrival, dgram_arrival);
+    list_push_back(&a->net->air, &d->in_air);
     world_set(w, &d->arrival, w->now_us + net_path_us(a->net, a, b));
 }
 
@@ -387,6 +388,15 @@ void net_up_done(struct world *w, struct sim_event *ev)
         net_end_announce(f->from);
     }
     up_start(l);
+}
+
+/* One that is in the air when the world ends. */
+void net_dgram_free(struct net_dgram *d)
+{
+    struct world *w = d->to->net->w;
+    list_remove(&d->to->net->air, &d->in_air);
+    world_stop(w, &d->arrival);
+    world_free(w, d);
 }
 
 void net_up_datagram(struct net_node *node, struct net_dgram *d)
@@ -462,6 +472,7 @@ static void dgram_arrival(struct world *w, struct sim_event *ev)
     struct net_dgram *d = CONTAINER_OF(ev, struct net_dgram, arrival);
     struct net_node *to = d->to;
     net_reap(to->net);
+    list_remove(&to->net->air, &d->in_air);
     if (!net_can_reach(d->sender, to)) {
         world_free(w, d);
         return;
@@ -661,6 +672,8 @@ static bool deliver_some(struct net_flow *f)
     e->node->program->laid(e->node->ctx, e->id, len);
     if (e->state == END_OPEN)
         taken(f, len);
+    else if (!e->conn->is_dead) /* closed by what it read */
+        set_unacked(f, f->unacked - len);
     return e->state == END_OPEN;
 }
 

@@ -80,6 +80,7 @@ struct net_conn {
 
 struct net_dgram {
     struct net_dgram *next;
+    struct list_node in_air;
     struct addr from;
     struct net_node *to;
     struct net_node *sender;
@@ -138,6 +139,7 @@ void net_link_init(struct net_link *l, struct net_node *node, uint64_t rate_per_
 void net_link_clear(struct net_link *l);
 void net_up_done(struct world *w, struct sim_event *ev);
 void net_down_done(struct world *w, struct sim_event *ev);
+void net_dgram_free(struct net_dgram *d);
 void net_up_datagram(struct net_node *node, struct net_dgram *d);
 uint64_t net_link_charge(struct net_link *l, uint32_t len); /* when the last of it has passed */
 

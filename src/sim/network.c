@@ -30,6 +30,7 @@ void net_init(struct net *n, struct world *w)
     *n = (struct net){.w = w};
     list_init(&n->conns);
     list_init(&n->dead);
+    list_init(&n->air);
     map_init(&n->by_ip, w->mem, seed, 17, sizeof(struct net_node *), UINT32_MAX);
 }
 
@@ -67,6 +68,8 @@ void net_clear(struct net *n)
     LIST_EACH(&n->conns, c, struct net_conn, in_conns)
     conn_die(c);
     net_reap(n);
+    LIST_EACH(&n->air, d, struct net_dgram, in_air)
+    net_dgram_free(d);
     for (uint32_t i = 0; i < n->n_nodes; i++)
         node_clear(n->nodes[i]);
     while (n->names) {

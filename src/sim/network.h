@@ -32,7 +32,7 @@
 
 #define NET_CHUNK_LEN        16448u     /* a block and its head in one */
 #define NET_SMALL_LEN        640u       /* passes bulk */
-#define NET_WINDOW_LEN       (1u << 20) /* default */
+#define NET_WINDOW_LEN       (4u << 20) /* default: what systems let a window grow to */
 #define NET_WINDOW_MIN       17000u     /* never less: one block in flight */
 #define NET_QUEUE_US         200000u    /* of the receiver's link, in bottleneck buffers */
 #define NET_PACKET_LEN       1460u      /* unit of loss */
@@ -80,6 +80,7 @@ struct net_stats {
 struct net {
     struct world *w;
     struct list conns, dead; /* all; and those to be freed before the next event */
+    struct list air;         /* datagrams between links */
     struct map by_ip;        /* 17 bytes -> struct net_node * */
     struct net_name *names;
     struct net_node **nodes;

@@ -29,6 +29,7 @@ struct scenario_params {
     uint32_t nat_percent; /* of peers that cannot be dialled */
     uint64_t limit_us;
     uint64_t check_us; /* between looks at the invariants; 0: only at the end */
+    uint64_t why_us;   /* so often what the slowest wait for is put into the table; 0: at the end */
     bool is_phantom;
     bool is_udp_tracker, is_magnet;
     struct log *log;
@@ -43,9 +44,12 @@ struct scenario_result {
     uint64_t bound_us;                     /* no protocol can be faster */
     uint64_t end_us;                       /* on the virtual clock */
     uint64_t n_lies, n_over_room, n_banned, n_pieces_bad, n_errors;
+    uint64_t n_honest_banned;
+    uint64_t n_ticks_max;                     /* of the engine that asked for most */
     uint64_t wasted_len, seed_up_len, up_len; /* up_len: through all up links */
-    size_t peak_mem_len;                      /* of the engine that used most */
-    size_t world_mem_len;                     /* of the world without the engines */
+    uint64_t n_dials;
+    size_t peak_mem_len;  /* of the engine that used most */
+    size_t world_mem_len; /* of the world without the engines */
     uint64_t n_events, n_traced, real_us;
     uint8_t trace_hash[SHA256_LEN];
     struct buf table; /* for people: lines of text */

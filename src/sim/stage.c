@@ -6,8 +6,10 @@
 
 #define TRACKER_NAME       "tracker.sim"
 #define TRACKER_PORT       6969
-#define TRACKER_INTERVAL_S 60u
+#define ANNOUNCE_S 60u
 #define WHY_PEERS          3u
+#define PEERS_SHOWN        50u
+#define TICKS_PER_S_MAX    2000u /* of one engine on average: more is a deadline that runs wild */
 
 void stage_fail(struct stage *s, const char *fmt, ...)
 {
@@ -37,7 +39,7 @@ void stage_init(struct stage *s, const struct scenario_params *p, struct scenari
     sim_init(&s->sim, &s->mem, p->rng_seed);
     s->sim.log = p->log;
     world_fork_rng(&s->sim.w, &s->rng);
-    s->tracker = tracker_node_new(&s->sim.n, TRACKER_NAME, TRACKER_PORT, TRACKER_INTERVAL_S);
+    s->tracker = tracker_node_new(&s->sim.n, TRACKER_NAME, TRACKER_PORT, ANNOUNCE_S);
     if (sim_add_content(&s->sim, &cp, &s->content, &err)) {
         stage_fail(s, "no content: %s", err.what);
         s->is_broken = true;
@@ -81,6 +83,22 @@ static bool join(struct stage *s, struct stage_peer *p, const struct addr *knows
     return true;
 }
 
+static bool is_liar(const struct stage *s, const struct addr *a)
+{
+    for (uint32_t i = 0; i < s->n_liars; i++)
+        if (addr_ip_equal(net_addr(s->liars[i]->node), a))
+            return true;
+    return false;
+}
+
+static void on_event(void *ctx, struct sim_host *h, const struct session_event *e)
+{
+    struct stage *s = ctx;
+    (void)h;
+    if (e->kind == EVENT_PEER_BANNED && !is_liar(s, &e->addr))
+        s->r->n_honest_banned++;
+}
+
 struct stage_peer *stage_add_peer(struct stage *s, const struct sim_host_params *hp, bool is_seed,
                                   const struct addr *knows)
 {
@@ -91,6 +109,8 @@ struct stage_peer *stage_add_peer(struct stage *s, const struct sim_host_params 
     struct stage_peer *p = &s->peers[s->n_peers++];
     *p = (struct stage_peer){.h = sim_host_new(&s->sim, hp), .is_seed = is_seed};
     p->joined_at_us = s->sim.w.now_us;
+    p->h->on_event = on_event;
+    p->h->ctx = s;
     if (s->is_broken)
         return NULL;
     if (is_seed)
@@ -181,6 +201,44 @@ static void check_all(struct stage *s)
     net_check(&s->sim.n);
 }
 
+/* Whom it knows, and how things stand between them. */
+static void say_peers(struct stage *s, struct stage_peer *p)
+{
+    struct peer_stats *peers = world_calloc(&s->sim.w, PEERS_SHOWN, sizeof *peers);
+    size_t n = session_peers(p->h->session, s->sim.w.now_us, p->torrent, peers, PEERS_SHOWN);
+    for (size_t i = 0; i < n; i++) {
+        const struct peer_stats *q = &peers[i];
+        char addr[ADDR_TEXT_CAP];
+        buf_printf(&s->r->table, "    %-20s has %u, asked for %u of %u, %llu B/s%s%s%s%s\n",
+                   addr_format(&q->addr, addr), q->n_have, q->n_requests_out, q->queue_target,
+                   (unsigned long long)q->down_per_s, q->peer_choking ? ", chokes us" : "",
+                   q->am_interested ? ", interesting" : "", q->is_snubbed ? ", snubbed" : "",
+                   is_liar(s, &q->addr) ? ", liar" : "");
+    }
+    world_free(&s->sim.w, peers);
+}
+
+/* The slowest, in the words of their own engines. */
+static void say_why(struct stage *s)
+{
+    char why[2000];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < s->n_peers && n < WHY_PEERS; i++) {
+        struct stage_peer *p = &s->peers[i];
+        struct torrent_stats st = {0};
+        if (p->is_seed || p->done_at_us || !p->is_up)
+            continue;
+        n++;
+        session_torrent_stats(p->h->session, s->sim.w.now_us, p->torrent, &st);
+        session_torrent_why(p->h->session, s->sim.w.now_us, p->torrent, why, sizeof why);
+        buf_printf(&s->r->table, "at %llu s, peer %u: state %d, %u of %u pieces, %u peers: %s\n",
+                   (unsigned long long)(s->sim.w.now_us / US_PER_S), i, (int)st.state, st.n_have,
+                   st.n_pieces, st.n_peers, why);
+        if (s->p->why_us)
+            say_peers(s, p);
+    }
+}
+
 static void second(struct stage *s)
 {
     world_run(&s->sim.w, s->sim.w.now_us + US_PER_S);
@@ -188,6 +246,10 @@ static void second(struct stage *s)
     restart(s);
     if (s->on_second)
         s->on_second(s, s->ctx);
+    if (s->p->why_us && s->sim.w.now_us >= s->why_at_us) {
+        s->why_at_us = s->sim.w.now_us + s->p->why_us;
+        say_why(s);
+    }
     if (s->p->check_us && s->sim.w.now_us >= s->check_at_us) {
         s->check_at_us = s->sim.w.now_us + s->p->check_us;
         check_all(s);
@@ -204,24 +266,6 @@ void stage_run(struct stage *s)
 {
     while (!s->is_broken && !stage_is_done(s) && s->sim.w.now_us < s->p->limit_us)
         second(s);
-}
-
-/* The slowest, in the words of their own engines. */
-static void say_why(struct stage *s)
-{
-    char why[2000];
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < s->n_peers && n < WHY_PEERS; i++) {
-        struct stage_peer *p = &s->peers[i];
-        struct torrent_stats st = {0};
-        if (p->is_seed || p->done_at_us || !p->is_up)
-            continue;
-        n++;
-        session_torrent_stats(p->h->session, s->sim.w.now_us, p->torrent, &st);
-        session_torrent_why(p->h->session, s->sim.w.now_us, p->torrent, why, sizeof why);
-        buf_printf(&s->r->table, "peer %u: state %d, %u of %u pieces, %u peers: %s\n", i,
-                   (int)st.state, st.n_have, st.n_pieces, st.n_peers, why);
-    }
 }
 
 void stage_want_all_done(struct stage *s)
@@ -279,8 +323,10 @@ static void count_peers(struct stage *s)
         r->n_banned += st->n_banned;
         r->n_pieces_bad += st->n_pieces_bad;
         r->n_errors += st->n_errors;
+        r->n_ticks_max = u64_max(r->n_ticks_max, st->n_ticks);
         r->n_over_room += ns.n_over_room;
         r->up_len += ns.up_len;
+        r->n_dials += ns.n_dials;
         r->seed_up_len += p->is_seed ? ns.up_len : 0;
         r->peak_mem_len = size_max(r->peak_mem_len, p->h->mem.peak_len);
         if (p->is_up && session_torrent_stats(p->h->session, s->sim.w.now_us, p->torrent, &ts))
@@ -310,8 +356,8 @@ void stage_clear(struct stage *s)
     check_all(s);
     count_times(s);
     count_peers(s);
-    r->bound_us = lower_bound(s);
     r->end_us = s->sim.w.now_us;
+    r->bound_us = lower_bound(s);
     r->world_mem_len = s->mem.peak_len;
     r->n_events = s->sim.w.n_events;
     r->n_traced = s->sim.w.n_traced;
@@ -319,6 +365,11 @@ void stage_clear(struct stage *s)
     if (r->n_lies)
         stage_fail(s, "%llu times something was believed or sent that is not right on the disk",
                    (unsigned long long)r->n_lies);
+    if (r->n_honest_banned && !s->may_ban_honest)
+        stage_fail(s, "%llu times an honest machine was banned",
+                   (unsigned long long)r->n_honest_banned);
+    if (r->n_ticks_max / TICKS_PER_S_MAX > r->end_us / US_PER_S + 1)
+        stage_fail(s, "an engine asked for %llu ticks", (unsigned long long)r->n_ticks_max);
     if (r->n_over_room)
         stage_fail(s, "%llu times more was sent than there was room for",
                    (unsigned long long)r->n_over_room);

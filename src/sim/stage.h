@@ -32,14 +32,16 @@ struct stage {
     uint32_t n_peers, peers_cap;
     struct liar **liars;
     uint32_t n_liars;
-    uint64_t check_at_us;
+    uint64_t check_at_us, why_at_us;
     /* Called once a second of the virtual clock; may be NULL. */
     void (*on_second)(struct stage *s, void *ctx);
     void *ctx;
     bool is_broken;
+    bool may_ban_honest; /* when liars can put the blame on others for a while */
 };
 
 void stage_init(struct stage *s, const struct scenario_params *p, struct scenario_result *r);
+/* Whatever happens to honest machines, they are not banned by others. */
 void stage_clear(struct stage *s); /* fills in the result first */
 void stage_fail(struct stage *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

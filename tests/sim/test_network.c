@@ -367,7 +367,7 @@ static void test_close_flushes(void **state)
 {
     (void)state;
     struct lab *l = lab_new(8);
-    struct net_params p = {.delay_us = 5 * MS, .up_per_s = 1000000};
+    struct net_params p = {.delay_us = 5 * MS, .up_per_s = 1000000, .window_len = 262144};
     struct talker *a = lab_talker(l, &p), *b = lab_talker(l, &p);
     a->flood_len = 200000;
     net_connect(a->node, 1, net_addr(b->node));
@@ -474,6 +474,9 @@ static void test_datagrams(void **state)
     lab_run(l, 5000 * MS);
     assert_int_equal(a->n_datagrams, 1);
     assert_int_equal(nat->n_datagrams, 1);
+    net_datagram(a->node, net_addr(b->node), bytes_of(packet, 10)); /* in the air at the end */
+    net_datagram(a->node, net_addr(b->node), bytes_of(packet, 10));
+    lab_run(l, 5001 * MS);
     lab_free(l);
 }
 

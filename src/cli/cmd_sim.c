@@ -1,0 +1,279 @@
+/* shoal sim: runs a scenario of the simulator and prints how it went. */
+#include "base/hex.h"
+#include "base/log.h"
+#include "base/timer.h"
+#include "cli/cli.h"
+#include "cli/ui.h"
+#include "sim/scenario.h"
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    OPT_PEERS,
+    OPT_LIARS,
+    OPT_SEED,
+    OPT_SEEDS,
+    OPT_SIZE,
+    OPT_PIECE,
+    OPT_FILES,
+    OPT_VERSION,
+    OPT_UP,
+    OPT_DOWN,
+    OPT_SEED_UP,
+    OPT_DELAY,
+    OPT_LOSS,
+    OPT_NAT,
+    OPT_LIMIT,
+    OPT_CHECK,
+    OPT_WHY,
+    OPT_PHANTOM,
+    OPT_REAL,
+    OPT_UDP,
+    OPT_MAGNET,
+    OPT_TIMES,
+    OPT_LOG
+};
+
+static const struct ui_option options[] = {
+    [OPT_PEERS] = {"peers", 'n', "N", "machines that begin with nothing"},
+    [OPT_LIARS] = {"liars", 0, "N", "machines that misbehave, where the scenario has some"},
+    [OPT_SEED] = {"seed", 's', "NUMBER", "of the generator: the same number, the same run"},
+    [OPT_SEEDS] = {"seeds", 0, "N", "run N times, with the numbers from --seed on"},
+    [OPT_SIZE] = {"size", 0, "SIZE", "of the torrent"},
+    [OPT_PIECE] = {"piece", 0, "SIZE", "of its pieces: a power of two from 16K"},
+    [OPT_FILES] = {"files", 0, "N", "files in it"},
+    [OPT_VERSION] = {"type", 0, "v1|v2|hybrid", "of the torrent"},
+    [OPT_UP] = {"up", 0, "RATE", "of each machine, bytes per second; 0: no bound"},
+    [OPT_DOWN] = {"down", 0, "RATE", "of each machine"},
+    [OPT_SEED_UP] = {"seed-up", 0, "RATE", "of the seed"},
+    [OPT_DELAY] = {"delay", 0, "MS", "each machine is up to this far from the middle"},
+    [OPT_LOSS] = {"loss", 0, "PPM", "packets lost at each machine, in a million"},
+    [OPT_NAT] = {"nat", 0, "PERCENT", "of the machines cannot be dialled"},
+    [OPT_LIMIT] = {"limit", 0, "TIME", "on the virtual clock"},
+    [OPT_CHECK] = {"check", 0, "TIME", "between looks at all invariants; 0: only at the end"},
+    [OPT_WHY] = {"why", 0, "TIME", "so often tell what the slowest wait for"},
+    [OPT_PHANTOM] = {"phantom", 0, NULL, "bytes of blocks are only pretended: faster"},
+    [OPT_REAL] = {"real", 0, NULL, "every byte is there and is hashed"},
+    [OPT_UDP] = {"udp", 0, NULL, "the tracker speaks UDP instead of HTTP"},
+    [OPT_MAGNET] = {"magnet", 0, NULL, "machines begin with a magnet link"},
+    [OPT_TIMES] = {"times", 0, NULL, "also print when each machine had everything"},
+    [OPT_LOG] = {"log", 0, NULL, "the engines' own log on stderr"},
+    {NULL, 0, NULL, NULL},
+};
+
+struct sim_options {
+    struct scenario_params p;
+    uint64_t n_seeds;
+    bool want_times, want_log;
+};
+
+static void print_log(void *ctx, enum log_level level, const char *subsystem, const char *line)
+{
+    (void)ctx;
+    fprintf(stderr, "%s %s: %s\n", log_level_name(level), subsystem, line);
+}
+
+static bool read_version(struct ui_options *o, enum content_version *out)
+{
+    static const char *const names[] = {"v1", "v2", "hybrid"};
+    for (int i = 0; i < 3; i++)
+        if (strcmp(o->value, names[i]) == 0) {
+            *out = (enum content_version)(i + 1);
+            return true;
+        }
+    ui_usage(o->command, "--type is v1, v2 or hybrid, not '%s'", o->value);
+    return false;
+}
+
+static bool read_u32(struct ui_options *o, uint64_t max, uint32_t *out)
+{
+    uint64_t v = 0;
+    if (!ui_read_u64(o, 0, max, &v))
+        return false;
+    *out = (uint32_t)v;
+    return true;
+}
+
+static bool read_time(struct ui_options *o, uint64_t *out_us)
+{
+    uint64_t s = 0;
+    if (!ui_read_duration_s(o, &s))
+        return false;
+    *out_us = s * US_PER_S;
+    return true;
+}
+
+static bool read_delay(struct ui_options *o, uint64_t *out_us)
+{
+    uint64_t ms = 0;
+    if (!ui_read_u64(o, 0, 60000, &ms))
+        return false;
+    *out_us = ms * US_PER_MS;
+    return true;
+}
+
+static bool read_piece(struct ui_options *o, uint32_t *out)
+{
+    uint64_t v = 0;
+    if (!ui_read_size(o, &v))
+        return false;
+    if (v < 16384 || v > (64u << 20) || (v & (v - 1))) {
+        ui_usage(o->command, "--piece is a power of two from 16K to 64M");
+        return false;
+    }
+    *out = (uint32_t)v;
+    return true;
+}
+
+static bool read_option(struct ui_options *o, int which, struct sim_options *s)
+{
+    struct scenario_params *p = &s->p;
+    switch (which) {
+    case OPT_PEERS:
+        return read_u32(o, 100000, &p->n_peers);
+    case OPT_LIARS:
+        return read_u32(o, 100000, &p->n_liars);
+    case OPT_SEED:
+        return ui_read_u64(o, 0, UINT64_MAX, &p->rng_seed);
+    case OPT_SEEDS:
+        return ui_read_u64(o, 1, 1000000, &s->n_seeds);
+    case OPT_SIZE:
+        return ui_read_size(o, &p->size);
+    case OPT_PIECE:
+        return read_piece(o, &p->piece_len);
+    case OPT_FILES:
+        return read_u32(o, 10000, &p->n_files);
+    case OPT_VERSION:
+        return read_version(o, &p->version);
+    case OPT_UP:
+        return ui_read_size(o, &p->up_per_s);
+    case OPT_DOWN:
+        return ui_read_size(o, &p->down_per_s);
+    case OPT_SEED_UP:
+        return ui_read_size(o, &p->seed_up_per_s);
+    case OPT_DELAY:
+        return read_delay(o, &p->delay_us);
+    case OPT_LOSS:
+        return read_u32(o, 450000, &p->loss_ppm);
+    case OPT_NAT:
+        return read_u32(o, 100, &p->nat_percent);
+    case OPT_LIMIT:
+        return read_time(o, &p->limit_us);
+    case OPT_CHECK:
+        return read_time(o, &p->check_us);
+    case OPT_WHY:
+        return read_time(o, &p->why_us);
+    case OPT_PHANTOM:
+    case OPT_REAL:
+        p->is_phantom = which == OPT_PHANTOM;
+        return true;
+    case OPT_UDP:
+        p->is_udp_tracker = true;
+        return true;
+    case OPT_MAGNET:
+        p->is_magnet = true;
+        return true;
+    case OPT_TIMES:
+        s->want_times = true;
+        return true;
+    default:
+        s->want_log = true;
+        return true;
+    }
+}
+
+static double seconds(uint64_t us)
+{
+    return (double)us / US_PER_S;
+}
+
+static void print_result(const struct scenario *sc, const struct sim_options *s,
+                         const struct scenario_result *r)
+{
+    const struct scenario_params *p = &s->p;
+    char size[UI_NUMBER_CAP], hex[2 * SHA256_LEN + 1];
+    printf("scenario             %s: %s\n", sc->name, sc->help);
+    printf("swarm                %u machines, %s, seed number %" PRIu64 "\n", p->n_peers,
+           ui_size(p->size, size), p->rng_seed);
+    printf("outcome              %s%s\n", r->is_ok ? "good" : "BAD: ", r->why);
+    printf("have everything      %u of %u\n", r->n_done, r->n_honest);
+    printf("first, median, last  %.1f s, %.1f s, %.1f s\n", seconds(r->first_us),
+           seconds(r->median_us), seconds(r->last_us));
+    printf("no way to be faster  %.1f s", seconds(r->bound_us));
+    if (r->bound_us)
+        printf("   (the last took %.2f times as long)", (double)r->last_us / (double)r->bound_us);
+    printf("\nsent by the seed     %s of ", ui_size(r->seed_up_len, size));
+    printf("%s\n", ui_size(r->up_len, size));
+    printf("wasted or bad        %s; %" PRIu64 " pieces failed, %" PRIu64 " peers banned\n",
+           ui_size(r->wasted_len, size), r->n_pieces_bad, r->n_banned);
+    printf("connections dialled  %" PRIu64 "\n", r->n_dials);
+    printf("honest ones banned   %" PRIu64 "\n", r->n_honest_banned);
+    printf("largest engine       %s; ", ui_size(r->peak_mem_len, size));
+    printf("world %s\n", ui_size(r->world_mem_len, size));
+    fwrite(r->table.data, 1, r->table.len, stdout);
+    printf("simulated            %.1f s in %.1f s of CPU, %" PRIu64 " events, %" PRIu64
+           " ticks of one engine\n",
+           seconds(r->end_us), seconds(r->real_us), r->n_events, r->n_ticks_max);
+    printf("trace                %.16s (%" PRIu64 " entries)\n",
+           hex_encode(bytes_of(r->trace_hash, SHA256_LEN), hex, sizeof hex), r->n_traced);
+    if (s->want_times)
+        fwrite(r->times.data, 1, r->times.len, stdout);
+}
+
+static void print_scenarios(void)
+{
+    for (const struct scenario *s = scenarios; s->name; s++)
+        printf("  %-14s %s\n", s->name, s->help);
+}
+
+static bool run_one(const struct scenario *sc, struct sim_options *s)
+{
+    struct scenario_result r;
+    struct log log;
+    log_init(&log, LOG_DEBUG, print_log, NULL);
+    s->p.log = s->want_log ? &log : NULL;
+    scenario_run(sc, &s->p, &r);
+    bool is_ok = r.is_ok;
+    if (s->n_seeds == 1)
+        print_result(sc, s, &r);
+    else
+        printf("%s --seed %" PRIu64 ": %s%s, last %.1f s, bound %.1f s, %.1f s of CPU\n", sc->name,
+               s->p.rng_seed, is_ok ? "good" : "BAD: ", r.why, seconds(r.last_us),
+               seconds(r.bound_us), seconds(r.real_us));
+    fflush(stdout);
+    scenario_result_clear(&r);
+    return is_ok;
+}
+
+int cmd_sim(int argc, char **argv)
+{
+    struct ui_options o;
+    struct sim_options s = {.n_seeds = 1};
+    int n_rest, which;
+    const struct scenario *sc = argc > 1 ? scenario_find(argv[1]) : NULL;
+    if (sc)
+        s.p = sc->defaults;
+    ui_options_init(&o, "SCENARIO [OPTION...]",
+                    "Runs the engine by the hundred in a simulated network. 'shoal sim list' names "
+                    "the scenarios.",
+                    options, argc, argv);
+    while ((which = ui_options_next(&o)) >= 0)
+        if (!read_option(&o, which, &s))
+            return EXIT_USAGE;
+    if (which == UI_OPTION_BAD)
+        return EXIT_USAGE;
+    char **rest = ui_options_rest(&o, &n_rest);
+    if (n_rest == 1 && strcmp(rest[0], "list") == 0) {
+        print_scenarios();
+        return EXIT_OK;
+    }
+    if (!sc || n_rest != 1)
+        return ui_usage("sim", "name one scenario, first; 'shoal sim list' names them");
+    bool is_ok = true;
+    for (uint64_t i = 0; i < s.n_seeds; i++) {
+        is_ok = run_one(sc, &s) && is_ok;
+        s.p.rng_seed++;
+    }
+    return is_ok ? EXIT_OK : EXIT_FAIL;
+}
