@@ -34,7 +34,7 @@ struct host_store {
     uint32_t queue;
     size_t n_out;               /* jobs under way */
     struct host_job *close_job; /* begins when the others have ended */
-    struct warm_range warm[HOST_N_WARM];
+    struct warm_range *warm;    /* HOST_N_WARM, from the first one on */
     uint32_t next_warm;
 };
 
@@ -175,6 +175,7 @@ static void store_forget(struct host_jobs *hj, uint32_t torrent)
     struct host_store **slot = map_get(&hj->stores, &torrent);
     if (!slot)
         return;
+    mem_free(&hj->mem, (*slot)->warm);
     mem_free(&hj->mem, *slot);
     map_remove(&hj->stores, &torrent);
 }
@@ -220,7 +221,9 @@ static void store_opened(struct host_job *j)
 static void note_warm(struct host_job *j)
 {
     struct host_store *s = j->store;
-    if (j->err.code)
+    if (!s->warm)
+        s->warm = mem_calloc(&j->owner->mem, HOST_N_WARM, sizeof *s->warm);
+    if (j->err.code || !s->warm)
         return;
     s->warm[s->next_warm++ % HOST_N_WARM] =
         (struct warm_range){j->warm.file, j->warm.off, j->warm.off + j->warm.len, clock_now_us()};
@@ -332,6 +335,7 @@ static void free_stores(struct host_jobs *hj)
     while (map_next(&hj->stores, &cursor, &key, &value)) {
         struct host_store *s = *(struct host_store **)value;
         file_store_close(s->files);
+        mem_free(&hj->mem, s->warm);
         mem_free(&hj->mem, s);
     }
     map_clear(&hj->stores);
@@ -530,7 +534,7 @@ bool host_jobs_is_warm(struct host_jobs *hj, uint32_t torrent, uint32_t file, ui
 {
     struct host_store *s = store_find(hj, torrent);
     uint64_t now_us = clock_now_us();
-    for (uint32_t i = 0; s && i < HOST_N_WARM; i++) {
+    for (uint32_t i = 0; s && s->warm && i < HOST_N_WARM; i++) {
         const struct warm_range *w = &s->warm[i];
         if (w->file == file && w->off <= off && off + len <= w->end &&
             now_us - w->at_us < HOST_WARM_US)

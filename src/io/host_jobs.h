@@ -10,8 +10,8 @@
 struct host_jobs;
 struct resume_store;
 
-#define HOST_WARM_LEN       (512u * 1024u) /* read ahead of an upload that met a cold page */
-#define HOST_N_WARM         8u             /* ranges remembered per torrent */
+#define HOST_WARM_LEN       (1024u * 1024u) /* read ahead of an upload that met a cold page */
+#define HOST_N_WARM         64u             /* ranges remembered per torrent that uploads */
 #define HOST_WARM_US        30000000u /* how long they are believed to stay in the page cache */
 #define HOST_N_TORRENTS_MAX 1000000u
 

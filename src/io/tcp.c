@@ -293,6 +293,8 @@ enum err_code tcp_new(struct tcp **out, struct loop *l, const struct tcp_config 
     n->owner = *owner;
     if (!n->config.n_conns_max)
         n->config.n_conns_max = default_n_conns_max();
+    if (!n->config.connect_us_max)
+        n->config.connect_us_max = TCP_CONNECT_US_MAX;
     if (!n->config.room_len)
         n->config.room_len = TCP_ROOM_LEN_DEFAULT;
     mem_init(&n->mem, MEM_NO_BUDGET, NULL);
@@ -469,7 +471,7 @@ void tcp_connect(struct tcp *n, uint32_t conn, const struct addr *to)
         connect_lost(n, conn);
         return;
     }
-    conn_set_deadline(c, &n->connecting, TCP_CONNECT_US_MAX);
+    conn_set_deadline(c, &n->connecting, n->config.connect_us_max);
     const struct addr *from = to->family == ADDR_V4 ? &n->config.bind4 : &n->config.bind6;
     errno = EAFNOSUPPORT; /* also of a family that the user turned off */
     c->fd = from->family != ADDR_NONE && from->family == to->family ? connect_socket(from, to) : -1;

@@ -23,7 +23,7 @@
 struct loop;
 struct tcp;
 
-#define TCP_CONNECT_US_MAX 10000000u /* ours: BEP 3 leaves it open */
+#define TCP_CONNECT_US_MAX 10000000u /* default, ours: BEP 3 leaves it open */
 #define TCP_FLUSH_US_MAX   3000000u  /* ours: what was sent before close */
 #define TCP_READ_TURN_LEN  (1024u * 1024u)
 
@@ -70,6 +70,7 @@ struct tcp_config {
     uint32_t n_conns_max; /* sockets; 0: 4000, less if RLIMIT_NOFILE asks for it */
     size_t room_len;      /* queued per connection; 0: default */
     enum tcp_upload upload;
+    uint32_t connect_us_max; /* 0: TCP_CONNECT_US_MAX */
 };
 
 /* Why sockets were refused or closed without the owner. */

@@ -7,6 +7,7 @@
 #include "torrent/session.h"
 #include "torrent_fixture.h"
 #include <errno.h>
+#include <fcntl.h>
 
 #define PIECE_LEN 262144u
 #define WAIT_US   60000000u
@@ -221,6 +222,34 @@ static void transfer(struct addr bind, enum tcp_upload upload)
     world_free(w);
 }
 
+/* The seed's data is thrown out of the page cache: workers fetch it, the network does not wait. */
+static void cold_data_crosses(void **state)
+{
+    (void)state;
+    char path[TEST_PATH_CAP];
+    struct world *w = world_new(addr_v4(127, 0, 0, 1, 0), TCP_UPLOAD_BATCH);
+    node_add(w, &w->a, true, (struct bytes){0});
+    must_reach(w, &w->a, TORRENT_SEEDING);
+    for (uint32_t i = 0; i < w->x->info->n_files; i++) {
+        int fd = open(test_join(path, w->a.dir, w->x->info->files[i].path), O_RDONLY);
+        if (fd < 0)
+            continue; /* pads */
+        fdatasync(fd);
+        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+        close(fd);
+    }
+    node_add(w, &w->b, false, (struct bytes){0});
+    must_reach(w, &w->b, TORRENT_DOWNLOADING);
+    dial(w);
+    must_reach(w, &w->b, TORRENT_SEEDING);
+    print_message("%llu trips to a worker\n",
+                  (unsigned long long)io_host_tcp_counters(w->a.host)->n_file_cold);
+    assert_true(io_host_tcp_counters(w->a.host)->n_file_cold > 0);
+    stop(w, &w->b);
+    assert_same(w);
+    world_free(w);
+}
+
 static void a_torrent_crosses_ipv4(void **state)
 {
     (void)state;
@@ -344,6 +373,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_torrent_crosses_ipv4),
         cmocka_unit_test(a_torrent_crosses_by_sendfile),
+        cmocka_unit_test(cold_data_crosses),
         cmocka_unit_test(a_torrent_crosses_ipv6),
         cmocka_unit_test(trouble_on_disk_stops_the_torrent),
         cmocka_unit_test(a_vanished_file_stops_the_seed),

@@ -323,6 +323,38 @@ static void a_refused_connect_is_reported_once(void **state)
     pair_clear(&p);
 }
 
+/* A listener whose backlog is full does not answer any more. */
+static void a_connect_ends_in_time(void **state)
+{
+    (void)state;
+    struct tcp_config config = config_v4();
+    config.connect_us_max = 300000;
+    struct pair p = pair_make(&config);
+    struct addr mute = addr_v4(127, 0, 0, 1, 0);
+    struct err err;
+    int fd, fillers[8];
+    assert_int_equal(sockaddr_bind(&fd, SOCK_STREAM, &mute, &err), ERR_OK);
+    assert_int_equal(listen(fd, 0), 0);
+    mute = sockaddr_of_socket(fd);
+    struct sockaddr_storage ss;
+    socklen_t len = sockaddr_from_addr(&ss, &mute);
+    for (int i = 0; i < 8; i++) {
+        fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        (void)!connect(fillers[i], (struct sockaddr *)&ss, len);
+    }
+    uint64_t from_us = clock_now_us();
+    tcp_connect(p.a->tcp, ++p.a->next_conn, &mute);
+    assert_true(pair_until(&p, a_is_closed));
+    assert_int_equal(p.a->closed.got, ETIMEDOUT);
+    assert_true(clock_now_us() - from_us >= 300000);
+    assert_int_equal(tcp_counters(p.a->tcp)->n_connect_timeout, 1);
+    assert_int_equal(tcp_n_conns(p.a->tcp), 0);
+    for (int i = 0; i < 8; i++)
+        close(fillers[i]);
+    close(fd);
+    pair_clear(&p);
+}
+
 static void a_connect_called_off_is_silent(void **state)
 {
     (void)state;
@@ -695,6 +727,7 @@ int main(void)
         cmocka_unit_test(bytes_cross_and_ends_are_seen),
         cmocka_unit_test(ipv6_works_as_well),
         cmocka_unit_test(a_refused_connect_is_reported_once),
+        cmocka_unit_test(a_connect_ends_in_time),
         cmocka_unit_test(a_connect_called_off_is_silent),
         cmocka_unit_test(ports_fall_back_as_asked),
         cmocka_unit_test(connections_are_limited),
