@@ -58,14 +58,14 @@ build-coverage/build.ninja:
 asan: build-asan/build.ninja
 	@ninja -C build-asan
 	@rm -f build-asan/meson-logs/testlog.json
-	@$(call run_tests,build-asan,--suite unit --suite fuzz --suite sim) || true
+	@$(call run_tests,build-asan,-t 3 --suite unit --suite fuzz --suite sim) || true
 	@scripts/summarize-tests.py build-asan/meson-logs/testlog.json
 
 # ThreadSanitizer over the tests with threads. It wants an address space without much randomness.
 tsan: build-tsan/build.ninja
 	@ninja -C build-tsan
 	@rm -f build-tsan/meson-logs/testlog.json
-	@setarch -R $(call run_tests,build-tsan,--suite threads) || true
+	@setarch -R $(call run_tests,build-tsan,-t 3 --suite threads) || true
 	@scripts/summarize-tests.py build-tsan/meson-logs/testlog.json
 
 fuzz: build-fuzz/build.ninja
@@ -73,7 +73,7 @@ fuzz: build-fuzz/build.ninja
 
 coverage: build-coverage/build.ninja
 	@ninja -C build-coverage
-	@$(call run_tests,build-coverage,--suite unit --suite fuzz --suite sim) || true
+	@$(call run_tests,build-coverage,-t 3 --suite unit --suite fuzz --suite sim) || true
 	@gcovr --root . --filter src/ --gcov-ignore-parse-errors build-coverage \
 	  --html-details build-coverage/coverage.html --print-summary
 	@echo "build-coverage/coverage.html"

@@ -3,52 +3,22 @@
 
 usage: check-citations.py [--check] [ROOT]
 
-Reads comments of the form  BEP 52, "Upgrade path"  in src/ and tests/ and prints a table: specification, section,
-files. With --check: prints what is wrong (a number that no specification of ours has, a specification
-that shoal claims to speak and no source file cites) and exits 1 if anything is.
+Reads comments of the form  BEP 52, "Upgrade path"  or  BEP 15, time outs:  in src/ and prints a table:
+specification, section, files. With --check: prints where that and the first table of docs/protocols.md disagree (a
+specification that is cited and not in the table, or in the table and cited nowhere, or a module that is named
+there and does not exist), and exits 1 if they do.
 """
 
 import collections
+import glob
 import os
 import re
 import sys
 
-# The specifications that shoal speaks (docs/protocols.md); None: cited, though not spoken as a whole.
-BEPS = {
-    3: "The BitTorrent protocol",
-    6: "Fast extension",
-    7: "IPv6 tracker extension",
-    9: "Metadata exchange",
-    10: "Extension protocol",
-    11: "Peer exchange",
-    12: "Multitracker metadata",
-    15: "UDP trackers",
-    19: "Web seeds",
-    20: "Peer id conventions",
-    21: "Partial seeds",
-    23: "Compact peer lists",
-    24: "Tracker returns external IP",
-    27: "Private torrents",
-    31: "Tracker failure retry",
-    40: "Canonical peer priority",
-    41: "UDP tracker extensions",
-    47: "Pad files and attributes",
-    48: "Scrape",
-    52: "BitTorrent v2",
-    53: "Magnet file selection",
-    54: "lt_donthave",
-    5: None,
-    8: None,
-    14: None,
-    17: None,
-    29: None,
-    32: None,
-    38: None,
-    43: None,
-    55: None,
-}
-
-CITATION = re.compile(r'\bBEPs? (\d+)((?:(?:,| and|,? or) \d+\b)*)((?:, "[^"]+"(?: and "[^"]+")*)?)')
+PROTOCOLS = "docs/protocols.md"
+ROW = re.compile(r"^\| ([\d, ]+) \| (.*) \| (.*) \|$", re.MULTILINE)
+CITATION = re.compile(r'\bBEPs? (\d+)((?:(?:,| and|,? or) \d+\b)*)'
+                      r'((?:, "[^"]+"(?: and "[^"]+")*)|(?:, [A-Za-z][A-Za-z\' -]{2,40}(?=:)))?')
 
 
 def unwrapped(text):
@@ -60,10 +30,18 @@ def citations(text):
     """(number, section) pairs; the section is '' when only the number is named."""
     for match in CITATION.finditer(unwrapped(text)):
         numbers = [int(match[1])] + [int(n) for n in re.findall(r"\d+", match[2])]
-        sections = re.findall(r'"([^"]+)"', match[3]) or [""]
+        tail = match[3] or ""
+        sections = re.findall(r'"([^"]+)"', tail) or [tail[2:]]
         for number in numbers:
             for section in sections:
-                yield number, section
+                yield number, section.lower()
+
+
+def spoken(root):
+    """What docs/protocols.md says: number to (what, modules)."""
+    with open(os.path.join(root, PROTOCOLS), encoding="utf-8") as f:
+        rows = ROW.findall(f.read())
+    return {int(n): (what, re.findall(r"`([^`]+)`", where)) for ns, what, where in rows for n in ns.split(",")}
 
 
 def collect(root, top):
@@ -78,25 +56,35 @@ def collect(root, top):
     return found
 
 
-def print_table(found):
+def print_table(found, claims):
     for number in sorted(found):
-        print(f"BEP {number}: {BEPS.get(number) or '(not spoken as a whole)'}")
+        print(f"BEP {number}: {claims.get(number, ('?', []))[0]}")
         for section in sorted(found[number]):
             print(f"    {section or '(no section named)'}: {', '.join(sorted(found[number][section]))}")
+
+
+def disagreements(root, found, claims):
+    for number in sorted(set(found) - set(claims)):
+        files = sorted(set().union(*found[number].values()))
+        yield f"BEP {number} is cited in {', '.join(files)} and is not in {PROTOCOLS}"
+    for number, (what, modules) in sorted(claims.items()):
+        if number not in found:
+            yield f"BEP {number} ({what}): {PROTOCOLS} has it, yet no file of src/ cites it"
+        for module in modules:
+            if not (glob.glob(os.path.join(root, "src", module + ".*")) or
+                    glob.glob(os.path.join(root, "src", "*", module + ".*"))):
+                yield f"BEP {number}: {PROTOCOLS} names `{module}`, which is not in src/"
 
 
 def main(arguments):
     is_check = "--check" in arguments
     rest = [a for a in arguments if a != "--check"]
     root = rest[0] if rest else "."
-    found = collect(root, "src")
+    found, claims = collect(root, "src"), spoken(root)
     if not is_check:
-        print_table(found)
+        print_table(found, claims)
         return 0
-    complaints = [f"BEP {n} is cited in {', '.join(sorted(set().union(*found[n].values())))}: no such one of ours"
-                  for n in sorted(found) if n not in BEPS]
-    complaints += [f"BEP {n} ({title}): shoal speaks it, yet no file of src/ cites it"
-                   for n, title in sorted(BEPS.items()) if title and n not in found]
+    complaints = list(disagreements(root, found, claims))
     n_sections = sum(1 for number in found for section in found[number] if section)
     print("\n".join(complaints) or f"{len(found)} specifications, {n_sections} sections cited")
     return 1 if complaints else 0

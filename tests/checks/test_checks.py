@@ -87,20 +87,32 @@ class Files(Tree):
 
 
 class Citations(Tree):
+    def claim(self, *rows):
+        self.write("docs/protocols.md", "| BEP | what | where |\n| --- | --- | --- |\n" + "".join(r + "\n" for r in rows))
+
     def test_table(self):
-        self.write("src/a.c", '/* BEP 52, "Upgrade path" and "hash request": so.\n * Also BEP 3, 6 and\n * 10. */\n')
+        self.claim("| 3 | the protocol | `a` |")
+        self.write("src/a.c", '/* BEP 52, "Upgrade path" and "hash request": so.\n * Also BEP 3, 6 and\n * 10. '
+                   "BEP 15, time outs: 15 s. */\n")
         table = run("check-citations.py", self.root).stdout
-        self.assertIn("    Upgrade path: src/a.c", table)
-        self.assertIn("    hash request: src/a.c", table)
-        for number in (3, 6, 10):
+        for section in ("upgrade path", "hash request", "time outs"):
+            self.assertIn(f"    {section}: src/a.c", table)
+        for number in (3, 6, 10, 15, 52):
             self.assertIn(f"BEP {number}:", table)
 
-    def test_gaps_and_strangers(self):
-        self.write("src/a.c", "/* BEP 999 */\n")
+    def test_agreement(self):
+        self.claim("| 3 | the protocol | `a` |", "| 7, 23 | compact answers | `a` |")
+        self.write("src/x/a.c", "/* BEP 3, 7 and 23 */\n")
+        self.assertEqual(run("check-citations.py", "--check", self.root).returncode, 0)
+
+    def test_disagreement(self):
+        self.claim("| 3 | the protocol | `a` |", "| 52 | v2 | `gone` |")
+        self.write("src/x/a.c", "/* BEP 3, BEP 999 */\n")
         ran = run("check-citations.py", "--check", self.root)
         self.assertEqual(ran.returncode, 1)
-        self.assertIn("BEP 999 is cited in src/a.c", ran.stdout)
-        self.assertIn("BEP 52 (BitTorrent v2): shoal speaks it", ran.stdout)
+        self.assertIn("BEP 999 is cited in src/x/a.c", ran.stdout)
+        self.assertIn("BEP 52 (v2): docs/protocols.md has it, yet no file", ran.stdout)
+        self.assertIn("`gone`, which is not in src/", ran.stdout)
 
 
 class Documents(Tree):
