@@ -4,12 +4,12 @@
 #include <assert.h>
 #include <stdarg.h>
 
-#define TRACKER_NAME       "tracker.sim"
-#define TRACKER_PORT       6969
-#define ANNOUNCE_S 60u
-#define WHY_PEERS          3u
-#define PEERS_SHOWN        50u
-#define TICKS_PER_S_MAX    2000u /* of one engine on average: more is a deadline that runs wild */
+#define TRACKER_NAME    "tracker.sim"
+#define TRACKER_PORT    6969
+#define ANNOUNCE_S      60u
+#define WHY_PEERS       3u
+#define PEERS_SHOWN     50u
+#define TICKS_PER_S_MAX 2000u /* of one engine on average: more is a deadline that runs wild */
 
 void stage_fail(struct stage *s, const char *fmt, ...)
 {

@@ -36,11 +36,11 @@
 #include "torrent/peer_wire.h"
 
 #define PICKER_BLOCK_LEN        16384u
-#define PICKER_N_RANDOM_FIRST   4u    /* BEP 3 practice: as libtorrent's initial_picker_threshold */
-#define PICKER_N_COPIES_MAX     3u    /* ours: requests for one block under way in the end-game */
-#define PICKER_N_OLD_COPIES_MAX 8u    /* ours: ... one more each PICKER_STALE_US that none answers */
-#define PICKER_N_CHAIN_MAX      8u    /* ours: the same and late ones; the oldest late one goes */
-#define PICKER_N_DUPLICATES_MAX 16u   /* ours: end-game requests under way per peer */
+#define PICKER_N_RANDOM_FIRST   4u  /* BEP 3 practice: as libtorrent's initial_picker_threshold */
+#define PICKER_N_COPIES_MAX     3u  /* ours: requests for one block under way in the end-game */
+#define PICKER_N_OLD_COPIES_MAX 8u  /* ours: ... one more each PICKER_STALE_US that none answers */
+#define PICKER_N_CHAIN_MAX      8u  /* ours: the same and late ones; the oldest late one goes */
+#define PICKER_N_DUPLICATES_MAX 16u /* ours: end-game requests under way per peer */
 #define PICKER_SCAN_MAX         2048u /* ours: bench_picker */
 #define PICKER_SAMPLE_MAX       256u  /* ours: the best of so many random ones is rare enough */
 #define PICKER_EXTENT_LEN       (4u << 20) /* a fast peer's run of equally rare pieces stays in one */

@@ -61,7 +61,8 @@ static void check_chain(const struct picker *p, const struct picker_partial *t, 
         for (uint32_t s = q->next_in_block; s != PICKER_NONE; s = p->requests[s].next_in_block)
             assert(p->requests[s].peer != q->peer);
     }
-    assert(n_active == b->n_active && n_active <= PICKER_N_OLD_COPIES_MAX && n <= PICKER_N_CHAIN_MAX);
+    assert(n_active == b->n_active && n_active <= PICKER_N_OLD_COPIES_MAX &&
+           n <= PICKER_N_CHAIN_MAX);
     *n_requests += n;
 }
 
