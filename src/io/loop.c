@@ -134,6 +134,16 @@ void loop_run(struct loop *l)
     uv_run(&l->uv, UV_RUN_DEFAULT);
 }
 
+int loop_fd(const struct loop *l)
+{
+    return uv_backend_fd(&l->uv);
+}
+
+int loop_timeout_ms(const struct loop *l)
+{
+    return uv_backend_timeout(&l->uv);
+}
+
 void loop_stop(struct loop *l)
 {
     uv_stop(&l->uv);

@@ -28,6 +28,10 @@ void loop_stop(struct loop *l); /* ends loop_run after this turn */
 void loop_turn(struct loop *l, uint64_t wait_us_max); /* one turn, sleeping at most so long */
 uint64_t loop_now_us(const struct loop *l);           /* the clock, fresh */
 
+/* For a loop inside another one: readable when a turn has work, or after so long (-1: for ever). */
+int loop_fd(const struct loop *l);
+int loop_timeout_ms(const struct loop *l);
+
 /* fn is called once, at or after at_us; it may set the timer again or free it. */
 enum err_code loop_timer_new(struct loop_timer **out, struct loop *l, void (*fn)(void *ctx),
                              void *ctx) MUST_USE;
