@@ -271,7 +271,7 @@ static bool pick_leaves(struct hash_fetch *f, const struct bitset *have, struct 
 {
     for (uint32_t i = 0; i < HASH_LEAVES_MAX; i++) {
         const struct fetch_leaves *l = &f->leaves[i];
-        if (!l->is_used || l->n_left == 0 || !bitset_get(have, l->piece))
+        if (!l->is_used || l->n_left == 0 || (have && !bitset_get(have, l->piece)))
             continue;
         for (uint32_t c = 0; c < l->n_chunks; c++) {
             if (l->chunks[c] != PART_TODO)
@@ -292,7 +292,7 @@ static bool covers_piece(const struct hash_fetch *f, const struct fetch_run *run
     const struct metainfo_file *file = &f->info->files[f->files[run->slot].file];
     uint32_t n = (uint32_t)u64_min(MERKLE_REQUEST_N_MAX, file->n_layer - run->first);
     uint32_t from = file->first_piece + run->first;
-    return bitset_next_set(have, from) < from + n;
+    return !have || bitset_next_set(have, from) < from + n;
 }
 
 /* Another file with the same root has brought this one's layer. */

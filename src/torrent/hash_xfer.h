@@ -52,8 +52,9 @@ void hash_fetch_drop_leaves(struct hash_fetch *f, uint32_t piece); /* wanted or 
 /* Peers with WIRE_V2 agreed. ERR_LIMIT: no room. */
 enum err_code hash_fetch_add_peer(struct hash_fetch *f, uint32_t conn) MUST_USE;
 void hash_fetch_remove_peer(struct hash_fetch *f, uint32_t conn);
-/* The next request for this peer, which has these pieces: false when there is none now. To be
- * called after inputs about this peer (its bitfield, an answer, room) until false. */
+/* The next request for this peer, which has these pieces (NULL: all of them); false when there is
+ * none now. To be called after inputs about this peer (its bitfield, an answer, room) until false.
+ */
 bool hash_fetch_next(struct hash_fetch *f, uint64_t now_us, uint32_t conn,
                      const struct bitset *have, struct merkle_request *out);
 

@@ -325,6 +325,8 @@ static void test_have(void **state)
     bitset_set(&have, 0);
     assert_true(hash_fetch_next(w.fetch, 0, 1, &have, &q));
     assert_int_equal(q.index, 0);
+    assert_true(hash_fetch_next(w.fetch, 0, 1, NULL, &q)); /* a seed */
+    assert_int_equal(q.index, 512);
     bitset_clear(&have);
     end(&w);
 }
