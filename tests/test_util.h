@@ -23,7 +23,7 @@
 #define TEST_FILE_MAX  (64u << 20)
 #define TEST_SWEEP_MAX 100000u
 
-/* --- bytes ------------------------------------------------------------------------------------- */
+/* --- bytes ----------------------------------------------------------------------------------- */
 
 /* The bytes that a string of hex digits spells (blanks between them are skipped), in out. */
 static inline struct bytes test_hex(const char *hex, uint8_t *out, size_t out_cap)
@@ -68,7 +68,7 @@ static inline uint8_t *test_exact_copy(struct bytes b)
     return copy;
 }
 
-/* --- memory that fails ------------------------------------------------------------------------- */
+/* --- memory that fails ----------------------------------------------------------------------- */
 
 /* Calls run with a struct mem whose first, second, third ... allocation fails, until a run asks
  * for fewer. run gives true when it succeeded, and must free everything either way; a run in
@@ -90,7 +90,7 @@ static inline uint64_t test_fail_sweep(bool (*run)(struct mem *mem, void *ctx), 
     return 0;
 }
 
-/* --- files ------------------------------------------------------------------------------------- */
+/* --- files ----------------------------------------------------------------------------------- */
 
 /* A new private folder; remove it with test_remove_dir. Returns out. */
 static inline char *test_temp_dir(char out[TEST_PATH_CAP])

@@ -149,7 +149,8 @@ struct shoal_status {
     char error[256]; /* SHOAL_STATE_ERROR: what happened, in one line */
     uint64_t total_len, wanted_len, have_len, have_wanted_len; /* bytes of files */
     uint32_t piece_len, n_pieces, n_have, n_checked, n_files;
-    uint64_t down_total, up_total; /* payload bytes since it was added */
+    uint64_t down_total, up_total;     /* payload bytes over its life, earlier runs included */
+    uint64_t down_session, up_session; /* payload bytes since it was added to this session */
     uint64_t down_per_s, up_per_s;
     uint64_t wasted_len; /* received twice or too late */
     uint64_t bad_len;    /* failed the hash */
@@ -220,9 +221,13 @@ SHOAL_API bool shoal_session_counter(const struct shoal_session *session, size_t
 
 /* --- a tracker of one's own ------------------------------------------------------------------ */
 
-/* Run an HTTP and UDP tracker inside the session. port 0: the system picks one; *out_port tells. */
+/* Run an HTTP and UDP tracker inside the session, on the session's bind address.
+ *
+ * port     0: the system picks one
+ * out_url  its announce URL as others may reach it, terminated; cut to fit
+ */
 SHOAL_API enum shoal_err shoal_session_serve_tracker(struct shoal_session *session, uint16_t port,
-                                                     uint16_t *out_port,
+                                                     char *out_url, size_t out_url_cap,
                                                      struct shoal_note *note) SHOAL_MUST_USE;
 
 #ifdef __cplusplus

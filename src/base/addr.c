@@ -48,8 +48,7 @@ void addr_key(const struct addr *a, uint8_t out[ADDR_KEY_LEN])
     out[18] = (uint8_t)a->port;
 }
 
-/* --- text --------------------------------------------------------------------------------------
- */
+/* --- text ------------------------------------------------------------------------------------ */
 
 static uint16_t group_at(const uint8_t ip[16], size_t i)
 {
@@ -233,8 +232,7 @@ enum err_code addr_parse(struct bytes text, uint16_t default_port, struct addr *
     return ERR_OK;
 }
 
-/* --- wire --------------------------------------------------------------------------------------
- */
+/* --- wire ------------------------------------------------------------------------------------ */
 
 void addr_read_v4(struct reader *r, struct addr *out)
 {
@@ -257,8 +255,7 @@ void addr_write(struct writer *w, const struct addr *a)
     writer_u16be(w, a->port);
 }
 
-/* --- kinds -------------------------------------------------------------------------------------
- */
+/* --- kinds ----------------------------------------------------------------------------------- */
 
 bool addr_is_loopback(const struct addr *a)
 {
@@ -289,8 +286,7 @@ bool addr_is_dialable(const struct addr *a)
     return a->family == ADDR_V6 && a->ip[0] != 0xff && memcmp(a->ip, zeros, 16) != 0;
 }
 
-/* --- BEP 40 ------------------------------------------------------------------------------------
- */
+/* --- BEP 40 ---------------------------------------------------------------------------------- */
 
 /* The bytes that BEP 40 masks lightly or not at all grow with the prefix that both share. */
 static size_t n_whole_bytes(const struct addr *a, const struct addr *b, size_t ip_len)
@@ -325,8 +321,7 @@ uint32_t addr_peer_priority(const struct addr *a, const struct addr *b)
     return crc32c(writer_bytes(&w));
 }
 
-/* --- CRC32-C (Castagnoli; RFC 3720, appendix B.4) ----------------------------------------------
- */
+/* --- CRC32-C (Castagnoli; RFC 3720, appendix B.4) -------------------------------------------- */
 
 /* Remainders of one nibble for the reflected polynomial 0x82f63b78. */
 static const uint32_t crc32c_nibbles[16] = {

@@ -52,8 +52,7 @@ bool bytes_equal_secret(struct bytes a, struct bytes b)
     return differs == 0;
 }
 
-/* --- reader ------------------------------------------------------------------------------------
- */
+/* --- reader ---------------------------------------------------------------------------------- */
 
 struct reader reader_init(struct bytes in)
 {
@@ -174,8 +173,7 @@ enum err_code reader_end(struct reader *r)
     return r->err.code;
 }
 
-/* --- writer ------------------------------------------------------------------------------------
- */
+/* --- writer ---------------------------------------------------------------------------------- */
 
 struct writer writer_init(void *buf, size_t cap)
 {

@@ -34,7 +34,7 @@ int bytes_compare(struct bytes a, struct bytes b);              /* memcmp order,
 struct bytes bytes_sub(struct bytes a, size_t off, size_t len); /* clamped to a */
 bool bytes_equal_secret(struct bytes a, struct bytes b);        /* constant time in the content */
 
-/* --- reader: bounds-checked, sticky ----------------------------------------------------------- */
+/* --- reader: bounds-checked, sticky ---------------------------------------------------------- */
 
 struct reader {
     const uint8_t *buf;
@@ -62,7 +62,7 @@ uint64_t reader_u64le(struct reader *r);
 /* ERR_MALFORMED if bytes are left over; otherwise the first failure or ERR_OK. */
 enum err_code reader_end(struct reader *r) MUST_USE;
 
-/* --- writer: bounded at init, sticky ----------------------------------------------------------- */
+/* --- writer: bounded at init, sticky --------------------------------------------------------- */
 
 struct writer {
     uint8_t *buf;

@@ -171,8 +171,7 @@ bool map_next(const struct map *m, size_t *cursor, const void **out_key, void **
     return false;
 }
 
-/* --- SipHash-1-3 (Aumasson and Bernstein, 2012), one round per word and three at the end -------
- */
+/* --- SipHash-1-3 (Aumasson and Bernstein, 2012), one round per word and three at the end ----- */
 
 static uint64_t rotl(uint64_t x, int n)
 {

@@ -68,7 +68,7 @@ static void on_interrupt(int signal_number)
     atomic_store(cancel_flag, true);
 }
 
-/* --- options ------------------------------------------------------------------------------------------ */
+/* --- options --------------------------------------------------------------------------------- */
 
 static bool is_url(const char *s)
 {
@@ -210,7 +210,7 @@ static int read_options(struct create *c, struct ui_options *o)
     return settle_date(c);
 }
 
-/* --- the job ------------------------------------------------------------------------------------------- */
+/* --- the job --------------------------------------------------------------------------------- */
 
 static void show_progress(void *ctx, uint64_t done_len, uint64_t total_len)
 {

@@ -42,7 +42,7 @@ static int print_json(json_t *object)
     return EXIT_OK;
 }
 
-/* --- a .torrent file ------------------------------------------------------------------------------------ */
+/* --- a .torrent file ------------------------------------------------------------------------- */
 
 /* Pad files are part of a v1 list; what a v2 or hybrid torrent holds is its file tree. */
 static json_t *files_json(const struct metainfo *m)
@@ -176,7 +176,7 @@ static int show_file(const char *path, bool is_json)
     return code;
 }
 
-/* --- a magnet link ---------------------------------------------------------------------------------------- */
+/* --- a magnet link --------------------------------------------------------------------------- */
 
 static json_t *strings_json(const char *const *list, uint32_t n, bool are_tiers)
 {

@@ -50,7 +50,7 @@ struct tracker {
     struct loop_signal *signals[3];
 };
 
-/* --- the command line --------------------------------------------------------------------------- */
+/* --- the command line ------------------------------------------------------------------------ */
 
 static bool read_bind(struct tracker *t, struct ui_options *o)
 {
@@ -118,7 +118,7 @@ static bool read_option(struct tracker *t, struct ui_options *o, int i)
     return false;
 }
 
-/* --- output ------------------------------------------------------------------------------------- */
+/* --- output ---------------------------------------------------------------------------------- */
 
 static void print_urls(const struct tracker *t, const char *format, const char *between)
 {
@@ -172,7 +172,7 @@ static void show_status(void *ctx)
     loop_timer_set(t->timer, loop_now_us(t->loop) + STATUS_US);
 }
 
-/* --- the allow-list ------------------------------------------------------------------------------ */
+/* --- the allow-list -------------------------------------------------------------------------- */
 
 /* The whole file; .data NULL and errno when it cannot be read. free(). */
 static struct span read_file(const char *path)
@@ -230,7 +230,7 @@ static void on_signal(void *ctx, int signum)
         print_stats(t, "reloaded");
 }
 
-/* --- run ---------------------------------------------------------------------------------------- */
+/* --- run ------------------------------------------------------------------------------------- */
 
 static int run(struct tracker *t)
 {

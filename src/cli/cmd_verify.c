@@ -48,7 +48,7 @@ static const char *file_state(const struct verify_files *v, uint32_t file)
     return v->is_bad_file[file] ? state_names[atomic_load(&v->hash.files[file].state)] : "good";
 }
 
-/* --- text ------------------------------------------------------------------------------------------------- */
+/* --- text ------------------------------------------------------------------------------------ */
 
 /* "3, 5-9, 12" */
 static void print_pieces(const struct verify_files *v, uint32_t file)
@@ -103,7 +103,7 @@ static void report_text(const struct verify_files *v)
                v->n_bad + v->n_missing, m->n_pieces, v->n_bad_files, n_files);
 }
 
-/* --- JSON ------------------------------------------------------------------------------------------------- */
+/* --- JSON ------------------------------------------------------------------------------------ */
 
 static json_t *piece_list(const struct verify_files *v, enum verify_state state)
 {

@@ -9,6 +9,8 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *help;
 } commands[] = {
+    {"get", cmd_get, "download torrents: files, URLs or magnet links"},
+    {"seed", cmd_seed, "share files and folders, or seed torrents"},
     {"create", cmd_create, "make a .torrent file of a file or a folder"},
     {"show", cmd_show, "what a .torrent file or a magnet link says"},
     {"verify", cmd_verify, "compare data on disk with a torrent"},

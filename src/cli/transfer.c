@@ -53,8 +53,6 @@ void transfer_init(struct transfer *t)
     t->torrent_options.peers = t->peers;
     t->torrent_options.trackers = t->trackers;
     t->torrent_options.only = t->only;
-    t->session_options.log = log_to_stderr;
-    t->session_options.log_level = 0;
 }
 
 /* --- options --------------------------------------------------------------------------------- */
@@ -131,6 +129,7 @@ static bool read_option(struct transfer *t, struct ui_options *o, int index)
         t->is_quiet = true;
         return true;
     default:
+        s->log = log_to_stderr;
         s->log_level = 3;
         return true;
     }
@@ -146,7 +145,8 @@ int transfer_option(struct transfer *t, struct ui_options *o, int index)
 static int serve_tracker(struct transfer *t)
 {
     struct shoal_note note;
-    if (shoal_session_serve_tracker(t->session, t->tracker_port, &t->tracker_port, &note))
+    if (shoal_session_serve_tracker(t->session, t->tracker_port, t->tracker_url,
+                                    sizeof t->tracker_url, &note))
         return ui_fail("tracker: %s", note.text);
     return EXIT_OK;
 }

@@ -25,12 +25,14 @@ struct transfer_torrent {
 struct transfer {
     struct shoal_session_options session_options;
     struct shoal_torrent_options torrent_options;
-    const char *peers[TRANSFER_LIST_MAX], *trackers[TRANSFER_LIST_MAX], *only[TRANSFER_LIST_MAX];
+    const char *peers[TRANSFER_LIST_MAX], *only[TRANSFER_LIST_MAX];
+    const char *trackers[TRANSFER_LIST_MAX + 1]; /* and the one inside */
     bool is_json, is_quiet;
     bool is_seed_verb;  /* runs until stopped or the goal; `get` ends when complete */
     bool is_seed_after; /* get --seed, --seed-ratio, --seed-time: goes on after completion */
     bool is_tracker_inside;
     uint16_t tracker_port;
+    char tracker_url[128]; /* of the tracker inside, after transfer_open */
     struct shoal_session *session;
     struct transfer_torrent torrents[TRANSFER_TORRENTS_MAX];
     uint32_t n_torrents;

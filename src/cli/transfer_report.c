@@ -20,7 +20,7 @@ static void print_json(const char *event, const struct transfer_torrent *tt, jso
     if (fields)
         json_object_update(line, fields);
     json_decref(fields);
-    json_dumpf(line, stdout, JSON_COMPACT);
+    json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(13));
     putchar('\n');
     fflush(stdout);
     json_decref(line);
@@ -71,8 +71,8 @@ static json_t *progress_fields(const struct shoal_status *s)
     set_u64(f, "wanted_len", s->wanted_len);
     set_u64(f, "down_per_s", s->down_per_s);
     set_u64(f, "up_per_s", s->up_per_s);
-    set_u64(f, "down_total", s->down_total);
-    set_u64(f, "up_total", s->up_total);
+    set_u64(f, "down_total", s->down_session);
+    set_u64(f, "up_total", s->up_session);
     set_u64(f, "wasted_len", s->wasted_len);
     set_u64(f, "bad_len", s->bad_len);
     set_u64(f, "peers", s->n_peers);
@@ -104,8 +104,8 @@ static void json_event(struct transfer *t, struct transfer_torrent *tt, const st
     case SHOAL_EVENT_STATE:
         json_decref(error);
         print_json("state", tt,
-                   json_pack("{s:s, s:o}", "state", shoal_state_name(e->state), "error",
-                             string_or_null(s.error)));
+                   json_pack("{s:s, s:o, s:o}", "state", shoal_state_name(e->state), "n_checked",
+                             json_u64(s.n_checked), "error", string_or_null(s.error)));
         return;
     case SHOAL_EVENT_METADATA:
         json_decref(error);
@@ -225,7 +225,7 @@ static void draw_one(struct transfer *t, const struct transfer_torrent *tt, cons
     case SHOAL_STATE_SEEDING:
     case SHOAL_STATE_FINISHED:
         ui_progress("%s%s  seeding  up %s (%s)  %u peers, %u interested", prefix, label(tt, &s),
-                    ui_size(s.up_total, a), ui_rate(s.up_per_s, b), s.n_peers, s.n_interested);
+                    ui_size(s.up_session, a), ui_rate(s.up_per_s, b), s.n_peers, s.n_interested);
         break;
     default:
         ui_progress("%s%s  %s  %u peers, %u known", prefix, label(tt, &s),
@@ -268,9 +268,9 @@ void report_complete(struct transfer *t, struct transfer_torrent *tt)
         print_json("complete", tt, f);
     } else if (!t->is_seed_verb && !t->is_quiet && ui_is_terminal(stdout)) {
         ui_progress_end();
-        printf("%s: %s in %s (%s), verified\n", label(tt, &s), ui_size(s.down_total, size),
+        printf("%s: %s in %s (%s), verified\n", label(tt, &s), ui_size(s.down_session, size),
                ui_duration(us / 1000000u, time),
-               ui_rate(us ? s.down_total * 1000000u / us : 0, rate));
+               ui_rate(us ? s.down_session * 1000000u / us : 0, rate));
     }
 }
 

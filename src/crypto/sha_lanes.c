@@ -18,7 +18,7 @@ static _Atomic bool is_forced_off;
 #define TARGET_SHA __attribute__((target("sha,sse4.1,ssse3")))
 #define LANES_LOOP _Pragma("GCC unroll 4") for (int l = 0; l < N; l++)
 
-/* --- SHA-1 ---------------------------------------------------------------------------------------- */
+/* --- SHA-1 ----------------------------------------------------------------------------------- */
 
 struct sha1_lane {
     __m128i abcd, e0, abcd_before, e_before;
@@ -89,7 +89,7 @@ DEFINE_SHA1_BLOCKS(sha1_blocks_x1, 1)
 DEFINE_SHA1_BLOCKS(sha1_blocks_x2, 2)
 DEFINE_SHA1_BLOCKS(sha1_blocks_x4, 4)
 
-/* --- SHA-256 -------------------------------------------------------------------------------------- */
+/* --- SHA-256 --------------------------------------------------------------------------------- */
 
 static const uint32_t sha256_k[64] = {
     /* FIPS 180-4, 4.2.2 */
@@ -194,7 +194,7 @@ static bool has_units(void)
 
 #endif
 
-/* --- which routine ---------------------------------------------------------------------------------- */
+/* --- which routine --------------------------------------------------------------------------- */
 
 #if defined(__x86_64__)
 
@@ -308,7 +308,7 @@ bool sha_lanes_set_off(bool is_off)
     return atomic_exchange(&is_forced_off, is_off);
 }
 
-/* --- whole messages ---------------------------------------------------------------------------------- */
+/* --- whole messages -------------------------------------------------------------------------- */
 
 /* Neighbours of one length from `from` on, at most SHA_LANES_MAX. */
 static size_t n_alike(const struct bytes *in, size_t from, size_t n)
@@ -416,7 +416,7 @@ void sha256_pairs(const uint8_t (*in)[SHA256_LEN], size_t n, uint8_t (*out)[SHA2
     }
 }
 
-/* --- streams ----------------------------------------------------------------------------------------- */
+/* --- streams --------------------------------------------------------------------------------- */
 
 static void sha1_state_to_words(const SHA_CTX *c, uint32_t h[5])
 {

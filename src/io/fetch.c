@@ -41,7 +41,7 @@ static void global_init(void)
     curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-/* --- which addresses may be asked --------------------------------------------------------------------- */
+/* --- which addresses may be asked ------------------------------------------------------------ */
 
 static bool is_local(const struct addr *a)
 {
@@ -87,7 +87,7 @@ static int before_request(void *ctx, char *ip, char *local_ip, int port, int loc
     return CURL_PREREQFUNC_OK;
 }
 
-/* --- one request -------------------------------------------------------------------------------------- */
+/* --- one request ----------------------------------------------------------------------------- */
 
 static size_t body_came(char *data, size_t size, size_t n, void *ctx)
 {
@@ -180,7 +180,7 @@ static void job_free(struct fetch_job *j)
     mem_free(&j->client->mem, j);
 }
 
-/* --- how it ended ------------------------------------------------------------------------------------- */
+/* --- how it ended ---------------------------------------------------------------------------- */
 
 static uint64_t os_errno(CURL *easy)
 {
@@ -265,7 +265,7 @@ static void report_ended(struct fetch_client *c)
     }
 }
 
-/* --- on the loop -------------------------------------------------------------------------------------- */
+/* --- on the loop ----------------------------------------------------------------------------- */
 
 struct watched {
     struct fetch_client *client;
@@ -326,7 +326,7 @@ static void timer_fired(void *ctx)
     report_ended(c);
 }
 
-/* --- life --------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 enum err_code fetch_client_new(struct fetch_client **out, struct loop *l, const struct addr *bind4,
                                const struct addr *bind6, struct err *err)

@@ -33,7 +33,7 @@ struct io_host {
     uint32_t n_lost;
 };
 
-/* --- inputs: what the parts report, as doors of the session --------------------------------------------- */
+/* --- inputs: what the parts report, as doors of the session ---------------------------------- */
 
 static bool in_accepted(void *ctx, const struct addr *from, uint32_t *out_conn)
 {
@@ -101,7 +101,7 @@ static void job_done(void *ctx, uint64_t job, const struct err *err)
         session_on_done(h->session, clock_now_us(), job, err);
 }
 
-/* --- files for the network ------------------------------------------------------------------------------ */
+/* --- files for the network ------------------------------------------------------------------- */
 
 static enum tcp_file_state file_acquire(void *ctx, const struct tcp_file *f, int *out_fd,
                                         bool *out_is_warm, void **out_token)
@@ -147,7 +147,7 @@ static void file_failed(void *ctx, uint32_t conn, const struct tcp_file *f, cons
     session_on_store_error(h->session, now_us, torrent, err);
 }
 
-/* --- a turn of the loop ---------------------------------------------------------------------------------- */
+/* --- a turn of the loop ---------------------------------------------------------------------- */
 
 static void deliver_lost(struct io_host *h)
 {
@@ -193,7 +193,7 @@ static void deadline_passed(void *ctx)
     (void)ctx;
 }
 
-/* --- the table ------------------------------------------------------------------------------------------- */
+/* --- the table ------------------------------------------------------------------------------- */
 
 static void host_connect(void *ctx, uint32_t conn, const struct addr *to)
 {
@@ -337,7 +337,7 @@ static const struct torrent_host table = {
     .resume_save = host_resume_save,
 };
 
-/* --- life ------------------------------------------------------------------------------------------------ */
+/* --- life ------------------------------------------------------------------------------------ */
 
 /* On the port of the TCP listener where that is free, else on any. A family that the machine does
  * not have is left out. */

@@ -81,7 +81,7 @@ struct host_jobs {
     atomic_bool is_closing; /* read by workers: what is queued need not be done any more */
 };
 
-/* --- on a worker --------------------------------------------------------------------------------------- */
+/* --- on a worker ----------------------------------------------------------------------------- */
 
 static enum err_code run_resume(struct host_job *j)
 {
@@ -131,7 +131,7 @@ static void job_run(struct work *w, struct span scratch)
         j->err.code = run_kind(j, scratch);
 }
 
-/* --- jobs ---------------------------------------------------------------------------------------------- */
+/* --- jobs ------------------------------------------------------------------------------------ */
 
 static void job_done(struct work *w);
 
@@ -289,7 +289,7 @@ bool host_jobs_deliver(struct host_jobs *hj)
     return n > 0;
 }
 
-/* --- life ---------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 enum err_code host_jobs_new(struct host_jobs **out, struct loop *l, struct workers *workers,
                             struct file_cache *files, struct resume_store *resume,
@@ -357,7 +357,7 @@ void host_jobs_free(struct host_jobs *hj)
     free(hj);
 }
 
-/* --- requests ------------------------------------------------------------------------------------------ */
+/* --- requests -------------------------------------------------------------------------------- */
 
 static struct host_store *store_find(struct host_jobs *hj, uint32_t torrent)
 {
@@ -515,7 +515,7 @@ void host_jobs_resume(struct host_jobs *hj, uint64_t job, struct bytes key, stru
     job_submit(j, hj->resume_queue);
 }
 
-/* --- uploads ------------------------------------------------------------------------------------------- */
+/* --- uploads --------------------------------------------------------------------------------- */
 
 struct file_store *host_jobs_store(struct host_jobs *hj, uint32_t torrent)
 {

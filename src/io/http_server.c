@@ -32,7 +32,7 @@ struct call {
     char uri[];
 };
 
-/* --- libmicrohttpd's callbacks ------------------------------------------------------------------------ */
+/* --- libmicrohttpd's callbacks --------------------------------------------------------------- */
 
 /* Sees the request target as it came, before it is decoded and cut up. */
 static void *request_began(void *cls, const char *uri, struct MHD_Connection *connection)
@@ -138,7 +138,7 @@ static enum MHD_Result request_came(void *cls, struct MHD_Connection *connection
     return answer(s, connection, method, call);
 }
 
-/* --- on the loop ------------------------------------------------------------------------------------- */
+/* --- on the loop ----------------------------------------------------------------------------- */
 
 static void server_run(struct http_server *s)
 {
@@ -168,7 +168,7 @@ static void timeout_passed(void *ctx)
     server_run(ctx);
 }
 
-/* --- life -------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 static enum err_code daemon_start(struct http_server *s, const struct http_server_config *config,
                                   int fd, struct err *err)

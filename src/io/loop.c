@@ -62,7 +62,7 @@ static enum err_code uv_err(struct err *err, const char *what, int code)
     return err_set_at(err, ERR_IO, what, 0, (uint64_t)-code, 0);
 }
 
-/* --- the loop --------------------------------------------------------------------------------- */
+/* --- the loop -------------------------------------------------------------------------------- */
 
 static void idle_turn(uv_idle_t *idle)
 {
@@ -175,7 +175,7 @@ uint64_t loop_now_us(const struct loop *l)
     return clock_now_us();
 }
 
-/* --- timers ----------------------------------------------------------------------------------- */
+/* --- timers ---------------------------------------------------------------------------------- */
 
 static void timer_fired(uv_timer_t *uv)
 {
@@ -232,7 +232,7 @@ void loop_timer_free(struct loop_timer *t)
         uv_close((uv_handle_t *)&t->uv, timer_closed);
 }
 
-/* --- descriptors ------------------------------------------------------------------------------ */
+/* --- descriptors ----------------------------------------------------------------------------- */
 
 static void poll_ready(uv_poll_t *uv, int status, int events)
 {
@@ -283,7 +283,7 @@ void loop_poll_free(struct loop_poll *p)
         uv_close((uv_handle_t *)&p->uv, poll_closed);
 }
 
-/* --- hooks ------------------------------------------------------------------------------------ */
+/* --- hooks ----------------------------------------------------------------------------------- */
 
 enum err_code loop_hook_new(struct loop_hook **out, struct loop *l, bool (*fn)(void *ctx),
                             void *ctx)
@@ -306,7 +306,7 @@ void loop_hook_free(struct loop_hook *h)
     free(h);
 }
 
-/* --- signals ---------------------------------------------------------------------------------- */
+/* --- signals --------------------------------------------------------------------------------- */
 
 static void signal_came(uv_signal_t *uv, int signum)
 {

@@ -55,7 +55,7 @@ static void shared_leave(struct shared *s)
     free(s);
 }
 
-/* --- a thread ---------------------------------------------------------------------------------------- */
+/* --- a thread -------------------------------------------------------------------------------- */
 
 static void note_failure(struct err *err, int code)
 {
@@ -146,7 +146,7 @@ static bool start_thread(struct shared *s)
     return true;
 }
 
-/* --- the loop's side ---------------------------------------------------------------------------------- */
+/* --- the loop's side ------------------------------------------------------------------------- */
 
 static void deliver(void *ctx)
 {

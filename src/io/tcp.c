@@ -23,7 +23,7 @@
 #define LISTEN_BACKLOG     512
 #define NOTSENT_LOWAT_LEN  (512 * 1024) /* unsent bytes in the kernel cannot be called back */
 
-/* --- connections ------------------------------------------------------------------------------------ */
+/* --- connections ----------------------------------------------------------------------------- */
 
 struct tcp_conn *tcp_conn_find(struct tcp *n, uint32_t id)
 {
@@ -142,7 +142,7 @@ static bool conn_watch(struct tcp_conn *c)
     return watch(c->tcp, c->fd, &c->target, EPOLLIN | EPOLLOUT | EPOLLRDHUP);
 }
 
-/* --- deadlines --------------------------------------------------------------------------------------- */
+/* --- deadlines ------------------------------------------------------------------------------- */
 
 static uint64_t first_deadline(const struct list *l)
 {
@@ -181,7 +181,7 @@ static void deadlines_passed(void *ctx)
     timer_renew(n);
 }
 
-/* --- listening --------------------------------------------------------------------------------------- */
+/* --- listening ------------------------------------------------------------------------------- */
 
 static void listeners_close(struct tcp *n)
 {
@@ -249,7 +249,7 @@ static enum err_code listen_somewhere(struct tcp *n, struct err *err)
     return code;
 }
 
-/* --- life -------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 static void events_came(void *ctx, bool is_readable, bool is_writable);
 
@@ -351,7 +351,7 @@ uint16_t tcp_listen_port(const struct tcp *n)
     return n->port;
 }
 
-/* --- accepting --------------------------------------------------------------------------------------- */
+/* --- accepting ------------------------------------------------------------------------------- */
 
 static bool accept_one(struct tcp *n, int fd, const struct addr *from)
 {
@@ -421,7 +421,7 @@ static void accept_some(struct tcp *n, struct tcp_listener *li)
     }
 }
 
-/* --- connecting -------------------------------------------------------------------------------------- */
+/* --- connecting ------------------------------------------------------------------------------ */
 
 static int connect_socket(const struct addr *from, const struct addr *to)
 {
@@ -502,7 +502,7 @@ static void connect_ended(struct tcp_conn *c)
     n->owner.room(n->owner.ctx, c->id, c->room_told);
 }
 
-/* --- reading ----------------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 static void conn_event(struct tcp_conn *c, uint32_t events)
 {

@@ -13,7 +13,7 @@
 
 static_assert(TCP_N_IOV_MAX <= 1024, "IOV_MAX");
 
-/* --- the queue -------------------------------------------------------------------------------------- */
+/* --- the queue ------------------------------------------------------------------------------- */
 
 void tcp_out_clear(struct tcp_conn *c)
 {
@@ -148,7 +148,7 @@ static void queue_consume(struct tcp_conn *c, size_t len)
     }
 }
 
-/* --- files ------------------------------------------------------------------------------------------ */
+/* --- files ----------------------------------------------------------------------------------- */
 
 static void file_is_cold(struct tcp_conn *c, const struct tcp_file *f)
 {
@@ -207,7 +207,7 @@ static size_t file_read_now(struct tcp_conn *c, const struct tcp_file *f, uint8_
     return len > 0 ? (size_t)len : 0;
 }
 
-/* --- one batch: as much of the queue as one sendmsg should take -------------------------------------- */
+/* --- one batch: as much of the queue as one sendmsg should take ------------------------------ */
 
 /* File data that lies together on disk: one read. */
 struct group {
@@ -330,7 +330,7 @@ static bool batch_read(struct tcp_conn *c, struct batch *b, struct tcp_file *out
     return true;
 }
 
-/* --- sending ---------------------------------------------------------------------------------------- */
+/* --- sending --------------------------------------------------------------------------------- */
 
 /* One sendmsg; false when the socket takes no more for now, or failed. */
 static bool send_iov(struct tcp_conn *c, struct iovec *iov, size_t n_iov, size_t len, int flags)

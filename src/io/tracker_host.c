@@ -38,7 +38,7 @@ struct tracker_host {
 
 static_assert(PAGE_CAP <= TRACKER_SERVER_HTTP_CAP, "a page fits where replies do");
 
-/* --- statistics --------------------------------------------------------------------------------- */
+/* --- statistics ------------------------------------------------------------------------------ */
 
 void tracker_host_write_json(const struct tracker_host *h, struct writer *w)
 {
@@ -115,7 +115,7 @@ static bool serve_stats(struct tracker_host *h, const char *path, struct http_re
     return true;
 }
 
-/* --- requests ----------------------------------------------------------------------------------- */
+/* --- requests -------------------------------------------------------------------------------- */
 
 static void tick(void *ctx);
 
@@ -167,7 +167,7 @@ static void batch_came(void *ctx)
     arm_timer(l->host);
 }
 
-/* --- life --------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 static void listener_close(struct listener *l)
 {
@@ -295,7 +295,7 @@ struct tracker_server *tracker_host_server(struct tracker_host *h)
     return h->server;
 }
 
-/* --- addresses ---------------------------------------------------------------------------------- */
+/* --- addresses ------------------------------------------------------------------------------- */
 
 static bool is_any(const struct addr *a)
 {

@@ -15,6 +15,17 @@ enum shoal_err lib_note(struct shoal_note *note, const struct err *err)
     return (enum shoal_err)err->code;
 }
 
+void lib_note_storage(struct shoal_note *note, const struct err *err, const struct metainfo *info)
+{
+    char path[200];
+    lib_note(note, err);
+    if (err->code != ERR_IO || !info || err->at >= info->n_files)
+        return;
+    log_escape(bytes_of_str(info->files[err->at].path), path, sizeof path);
+    size_t n = strlen(note->text);
+    snprintf(note->text + n, sizeof note->text - n, " (%s)", path);
+}
+
 enum shoal_err lib_note_text(struct shoal_note *note, enum shoal_err code, const char *text)
 {
     if (note) {

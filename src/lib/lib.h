@@ -52,6 +52,7 @@ struct shoal_session {
     struct session *engine;
     struct tracker_host *tracker;
     struct addr bind4, bind6;
+    bool is_bound; /* to one address, not to all */
     bool is_woken;
     struct list torrents;
     uint32_t next_handle;
@@ -61,6 +62,8 @@ struct shoal_session {
 
 /* The note in words; returns its code. */
 enum shoal_err lib_note(struct shoal_note *note, const struct err *err);
+/* The same for trouble with storage, where err->at is a file of the torrent: with its path. */
+void lib_note_storage(struct shoal_note *note, const struct err *err, const struct metainfo *info);
 enum shoal_err lib_note_text(struct shoal_note *note, enum shoal_err code, const char *text);
 
 struct lib_torrent *lib_torrent_find(struct shoal_session *s, uint32_t handle);

@@ -38,6 +38,7 @@ static enum err_code parse_bind(struct shoal_session *s, const char *text, struc
     if (addr_parse(bytes_of_str(text), 0, &a))
         return err_set(err, ERR_MALFORMED, "the address to bind is not an IPv4 or IPv6 address");
     *(a.family == ADDR_V4 ? &s->bind4 : &s->bind6) = a;
+    s->is_bound = true;
     return ERR_OK;
 }
 
@@ -104,7 +105,7 @@ static enum err_code open_engine(struct shoal_session *s, const struct shoal_ses
     };
     struct rng rng;
     rng_init(&rng, random_u64());
-    peer_id_make(&rng, config.peer_id);
+    peer_id_make(config.peer_id, &rng);
     snprintf(config.user_agent, sizeof config.user_agent, "shoal/%s", SHOAL_VERSION);
     enum err_code code = session_new(&s->engine, &s->mem, io_host_table(s->host), &config, &s->log,
                                      clock_now_us(), random_u64(), err);
@@ -338,10 +339,8 @@ static void take_engine_event(struct shoal_session *s, const struct session_even
         addr_format(&in->addr, e.text);
     else
         snprintf(e.text, sizeof e.text, "%s", in->text);
-    if (in->kind == EVENT_ERROR && in->text[0]) {
-        size_t n = strlen(e.note.text);
-        snprintf(e.note.text + n, sizeof e.note.text - n, ": %.150s", in->text);
-    }
+    if (in->kind == EVENT_ERROR)
+        lib_note_storage(&e.note, &in->err, session_metainfo(s->engine, in->torrent));
     if (in->kind == EVENT_METADATA)
         lib_torrent_on_metadata(s, t);
     lib_push_event(s, &e);
@@ -353,9 +352,14 @@ static void drain_engine(void *ctx, uint64_t now_us)
 {
     struct shoal_session *s = ctx;
     struct session_event e;
+    bool has_news = false;
     (void)now_us;
-    while (session_next_event(s->engine, &e))
+    while (session_next_event(s->engine, &e)) {
         take_engine_event(s, &e);
+        has_news = true;
+    }
+    if (has_news) /* this runs just before the loop sleeps: it must not, somebody waits for these */
+        loop_async_send(s->wake);
 }
 
 /* --- counters and the tracker ---------------------------------------------------------------- */
@@ -368,4 +372,23 @@ bool shoal_session_counter(const struct shoal_session *s, size_t index, const ch
     *out_name = session_counter_name(index);
     *out_value = session_counter(s->engine, *out_name);
     return true;
+}
+
+enum shoal_err shoal_session_serve_tracker(struct shoal_session *s, uint16_t port, char *out_url,
+                                           size_t out_url_cap, struct shoal_note *note)
+{
+    struct tracker_host_config config = {.port = port};
+    struct addr at;
+    struct err err = {0};
+    char text[ADDR_TEXT_CAP];
+    if (s->tracker)
+        return lib_note_text(note, SHOAL_ERR_PROTOCOL, "the session runs a tracker already");
+    if (s->is_bound)
+        config.binds[config.n_binds++] = s->bind4.family ? s->bind4 : s->bind6;
+    if (tracker_host_new(&s->tracker, s->loop, &config, &err))
+        return lib_note(note, &err);
+    if (tracker_host_addrs(s->tracker, &at, 1) == 0)
+        at = addr_v4(127, 0, 0, 1, tracker_host_port(s->tracker));
+    snprintf(out_url, out_url_cap, "http://%s/announce", addr_format(&at, text));
+    return SHOAL_OK;
 }

@@ -305,7 +305,7 @@ static void on_torrent_fetched(void *ctx, uint64_t job, const struct err *err, u
     t->is_fetching = false;
 }
 
-static void add_url(struct shoal_session *s, struct lib_torrent *t)
+static enum err_code add_url(struct shoal_session *s, struct lib_torrent *t, struct err *err)
 {
     struct fetch request = {
         .url = t->source,
@@ -314,7 +314,9 @@ static void add_url(struct shoal_session *s, struct lib_torrent *t)
         .timeout_ms = FETCH_TIMEOUT_MS,
     };
     t->is_fetching = true;
-    fetch_start(s->fetch, &request, on_torrent_fetched, s, t->handle);
+    if (fetch_start(s->fetch, &request, on_torrent_fetched, s, t->handle))
+        return err_set(err, ERR_NO_MEMORY, "no memory for a request");
+    return ERR_OK;
 }
 
 static bool is_url(const char *source)
@@ -331,11 +333,10 @@ enum shoal_err shoal_torrent_add(struct shoal_session *s, uint32_t *out, const c
     if (!t)
         return lib_note_text(note, SHOAL_ERR_NO_MEMORY, "no memory for a torrent");
     *out = t->handle;
-    if (is_url(source)) {
-        add_url(s, t);
-        return SHOAL_OK;
-    }
-    if (magnet_is_link(source) ? add_magnet(s, t, &err) : add_file(s, t, &err)) {
+    enum err_code code = is_url(source)           ? add_url(s, t, &err)
+                         : magnet_is_link(source) ? add_magnet(s, t, &err)
+                                                  : add_file(s, t, &err);
+    if (code) {
         lib_torrent_free(s, t);
         return lib_note(note, &err);
     }
@@ -435,7 +436,8 @@ enum shoal_err shoal_torrent_add_peer(struct shoal_session *s, uint32_t handle,
     }
     if (!split_host_port(host_port, host, sizeof host, &port))
         return lib_note_text(note, SHOAL_ERR_MALFORMED, "a peer is HOST:PORT");
-    resolve_start(s->resolver, host, port, on_peer_resolved, s, handle);
+    if (resolve_start(s->resolver, host, port, on_peer_resolved, s, handle))
+        return lib_note_text(note, SHOAL_ERR_NO_MEMORY, "no memory for a look-up");
     return SHOAL_OK;
 }
 
@@ -484,6 +486,8 @@ static void fill_numbers(const struct torrent_stats *in, uint64_t now_us, struct
     out->n_checked = in->n_checked;
     out->down_total = in->down_total;
     out->up_total = in->up_total;
+    out->down_session = in->down_session;
+    out->up_session = in->up_session;
     out->down_per_s = in->down_per_s;
     out->up_per_s = in->up_per_s;
     out->wasted_len = in->wasted_len;
@@ -515,8 +519,11 @@ bool shoal_torrent_status(struct shoal_session *s, uint32_t handle, struct shoal
         return false;
     fill_identity(s, t, out);
     fill_numbers(&stats, now_us, out);
-    if (stats.state == TORRENT_ERROR)
-        err_format(&stats.err, out->error, sizeof out->error);
+    if (stats.state == TORRENT_ERROR) {
+        struct shoal_note note;
+        lib_note_storage(&note, &stats.err, session_metainfo(s->engine, t->torrent));
+        snprintf(out->error, sizeof out->error, "%s", note.text);
+    }
     return true;
 }
 
@@ -551,9 +558,7 @@ char *shoal_torrent_magnet(struct shoal_session *s, uint32_t handle, char *out, 
     return out;
 }
 
-/* --- peers
- * ------------------------------------------------------------------------------------------------
- */
+/* --- peers ----------------------------------------------------------------------------------- */
 
 static void fill_peer(const struct peer_stats *in, struct shoal_peer *out)
 {

@@ -68,8 +68,7 @@ void disk_attach(struct disk *d, void (*done)(void *ctx, uint64_t job, const str
     d->busy_until_us = 0;
 }
 
-/* --- faults --------------------------------------------------------------------------------------
- */
+/* --- faults ---------------------------------------------------------------------------------- */
 
 void disk_plan_fault(struct disk *d, enum disk_fault kind, uint64_t after, int err_no,
                      bool is_lasting)
@@ -94,8 +93,7 @@ static bool fault_strikes(struct disk *d, enum disk_fault kind, struct err *err)
     return true;
 }
 
-/* --- requests ------------------------------------------------------------------------------------
- */
+/* --- requests -------------------------------------------------------------------------------- */
 
 static struct disk_volume *find_volume(const struct disk *d, uint32_t torrent)
 {
@@ -284,8 +282,7 @@ void disk_store_close(struct disk *d, uint64_t job, uint32_t torrent)
     submit(d, OP_CLOSE, job, v, u64_max(v->last_us, finish_us(d, 0, 0)));
 }
 
-/* --- resume data ---------------------------------------------------------------------------------
- */
+/* --- resume data ----------------------------------------------------------------------------- */
 
 static struct disk_resume_entry *find_resume(const struct disk *d, struct bytes key)
 {
@@ -325,8 +322,7 @@ struct bytes disk_resume(const struct disk *d, struct bytes key)
     return e ? buf_bytes(&e->latest) : (struct bytes){0};
 }
 
-/* --- crash ---------------------------------------------------------------------------------------
- */
+/* --- crash ----------------------------------------------------------------------------------- */
 
 void disk_crash(struct disk *d, bool is_power_lost)
 {
@@ -352,8 +348,7 @@ void disk_crash(struct disk *d, bool is_power_lost)
     d->done = NULL;
 }
 
-/* --- truth ---------------------------------------------------------------------------------------
- */
+/* --- truth ----------------------------------------------------------------------------------- */
 
 const struct content *disk_content(const struct disk *d, uint32_t torrent)
 {

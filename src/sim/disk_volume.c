@@ -84,8 +84,7 @@ void volume_free(struct disk_volume *v)
     world_free(w, v);
 }
 
-/* --- hashing -------------------------------------------------------------------------------------
- */
+/* --- hashing --------------------------------------------------------------------------------- */
 
 static void hash_zeros(struct sha1_state *s, uint64_t len)
 {
@@ -166,8 +165,7 @@ void volume_check(struct disk_volume *v, struct store_check *q)
         sha1_final(&s, q->v1_digest);
 }
 
-/* --- reading and writing -------------------------------------------------------------------------
- */
+/* --- reading and writing --------------------------------------------------------------------- */
 
 bool volume_read(const struct disk_volume *v, uint32_t piece, uint32_t begin, uint32_t len,
                  uint8_t *out)
@@ -308,8 +306,7 @@ uint32_t volume_file_of(const struct disk_volume *v, uint32_t piece, uint32_t be
     return run.file;
 }
 
-/* --- what lasts ----------------------------------------------------------------------------------
- */
+/* --- what lasts ------------------------------------------------------------------------------ */
 
 void volume_mark_sync(struct disk_volume *v, uint64_t job)
 {
@@ -380,8 +377,7 @@ void volume_lose_power(struct disk_volume *v, struct rng *rng, struct disk_stats
     memset(v->is_file_dirty, 0, v->content->info->n_files * sizeof *v->is_file_dirty);
 }
 
-/* --- truth ---------------------------------------------------------------------------------------
- */
+/* --- truth ----------------------------------------------------------------------------------- */
 
 bool volume_is_right(const struct disk_volume *v, uint32_t piece, uint32_t begin, uint32_t len)
 {

@@ -11,8 +11,7 @@
 #define BLOCK_HEAD_MAX  32u
 #define MAGNET_TEXT_MAX 65536u
 
-/* --- sim -----------------------------------------------------------------------------------------
- */
+/* --- sim ------------------------------------------------------------------------------------- */
 
 void sim_init(struct sim *s, struct mem *mem, uint64_t rng_seed)
 {
@@ -58,8 +57,7 @@ void sim_clear(struct sim *s)
     world_clear(&s->w);
 }
 
-/* --- after each input ----------------------------------------------------------------------------
- */
+/* --- after each input ------------------------------------------------------------------------ */
 
 static void note_event(struct sim_host *h, const struct session_event *e)
 {
@@ -115,8 +113,7 @@ static void on_tick(struct world *w, struct sim_event *ev)
     after_input(h);
 }
 
-/* --- inputs from network and disk ----------------------------------------------------------------
- */
+/* --- inputs from network and disk ------------------------------------------------------------ */
 
 static uint64_t now_of(const struct sim_host *h)
 {
@@ -189,8 +186,7 @@ static void disk_done(void *ctx, uint64_t job, const struct err *err)
     after_input(h);
 }
 
-/* --- the table: connections ----------------------------------------------------------------------
- */
+/* --- the table: connections ------------------------------------------------------------------ */
 
 static void host_connect(void *ctx, uint32_t conn, const struct addr *to)
 {
@@ -222,8 +218,7 @@ static void host_datagram(void *ctx, const struct addr *to, struct bytes b)
     net_datagram(h->node, to, b);
 }
 
-/* --- jobs: what the host itself answers later ----------------------------------------------------
- */
+/* --- jobs: what the host itself answers later ------------------------------------------------ */
 
 enum job_kind { JOB_RESOLVE, JOB_FETCH, JOB_SEND_FAILED };
 
@@ -386,8 +381,7 @@ static void host_fetch(void *ctx, uint64_t job, const struct fetch *q)
     world_set(w, &j->ev, u64_min(w->now_us + us, j->given_up_at_us));
 }
 
-/* --- the table: storage --------------------------------------------------------------------------
- */
+/* --- the table: storage ---------------------------------------------------------------------- */
 
 static void send_failed(struct world *w, struct sim_event *ev)
 {
@@ -488,8 +482,7 @@ static void host_resume_save(void *ctx, uint64_t job, struct bytes key, struct b
     disk_resume_save(&h->disk, job, key, resume, is_final);
 }
 
-/* --- machines ------------------------------------------------------------------------------------
- */
+/* --- machines -------------------------------------------------------------------------------- */
 
 static struct torrent_host table_of(struct sim_host *h)
 {

@@ -48,8 +48,7 @@ static uint32_t n_pieces_of(const struct liar *l)
     return l->content->info->n_pieces;
 }
 
-/* --- sending -------------------------------------------------------------------------------------
- */
+/* --- sending --------------------------------------------------------------------------------- */
 
 /* Its own bytes beyond the room wait with the network: a liar need not be polite. */
 static void put(struct liar_conn *c, const struct writer *w)
@@ -140,8 +139,7 @@ static void put_metadata(struct liar_conn *c, uint32_t piece)
     put_extended(c, c->ext.ids[EXT_METADATA], writer_bytes(&w));
 }
 
-/* --- faults that need no request -----------------------------------------------------------------
- */
+/* --- faults that need no request ------------------------------------------------------------- */
 
 static void flood(struct liar_conn *c)
 {
@@ -215,8 +213,7 @@ static void act(struct liar_conn *c)
     }
 }
 
-/* --- answers -------------------------------------------------------------------------------------
- */
+/* --- answers --------------------------------------------------------------------------------- */
 
 static bool is_nearly_done(const struct liar_conn *c)
 {
@@ -354,8 +351,7 @@ static void on_handshake(struct liar_conn *c)
     c->keep_alive_at_us = now_of(c->l) + KEEP_ALIVE_US;
 }
 
-/* --- the program ---------------------------------------------------------------------------------
- */
+/* --- the program ----------------------------------------------------------------------------- */
 
 static struct liar_conn *conn_new(struct liar *l)
 {

@@ -16,8 +16,7 @@ static struct world *world_of(struct net_flow *f)
     return net_of(f)->w;
 }
 
-/* --- segments ------------------------------------------------------------------------------------
- */
+/* --- segments -------------------------------------------------------------------------------- */
 
 static void segs_push(struct net_segs *s, struct net_seg *g)
 {
@@ -152,8 +151,7 @@ static void chunks_free(struct world *w, struct net_chunks *q)
         chunk_free(w, chunks_pop(q));
 }
 
-/* --- window --------------------------------------------------------------------------------------
- */
+/* --- window ---------------------------------------------------------------------------------- */
 
 static void set_unacked(struct net_flow *f, uint32_t unacked)
 {
@@ -211,8 +209,7 @@ static bool can_send(struct net_flow *f)
     return f->unacked == 0 || f->unacked + len <= window_now(f);
 }
 
-/* --- air -----------------------------------------------------------------------------------------
- */
+/* --- air ------------------------------------------------------------------------------------- */
 
 static struct net_chunk *cut_chunk(struct net_flow *f)
 {
@@ -257,8 +254,7 @@ static void send_fin(struct net_flow *f)
     depart(f, c);
 }
 
-/* --- links ---------------------------------------------------------------------------------------
- */
+/* --- links ----------------------------------------------------------------------------------- */
 
 void net_link_init(struct net_link *l, struct net_node *node, uint64_t rate_per_s,
                    void (*done)(struct world *w, struct sim_event *ev))
@@ -481,8 +477,7 @@ static void dgram_arrival(struct world *w, struct sim_event *ev)
         down_start(&to->down);
 }
 
-/* --- flows ---------------------------------------------------------------------------------------
- */
+/* --- flows ----------------------------------------------------------------------------------- */
 
 /* Bytes for an end that is not there: gone; a node that came back says so. */
 static void discard(struct net_flow *f, struct net_chunk *c)

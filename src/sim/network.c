@@ -15,8 +15,7 @@ struct net_name {
     char name[];
 };
 
-/* --- nodes ---------------------------------------------------------------------------------------
- */
+/* --- nodes ----------------------------------------------------------------------------------- */
 
 static void ip_key(const struct addr *a, uint8_t out[17])
 {
@@ -213,8 +212,7 @@ void net_charge(struct net_node *from, struct net_node *to, uint32_t len)
     to->stats.down_len += len;
 }
 
-/* --- connections ---------------------------------------------------------------------------------
- */
+/* --- connections ----------------------------------------------------------------------------- */
 
 static struct net_end *find_end(const struct net_node *node, uint32_t id)
 {
@@ -509,8 +507,7 @@ void net_crash(struct net_node *node, bool is_silent)
     node->program = NULL;
 }
 
-/* --- datagrams -----------------------------------------------------------------------------------
- */
+/* --- datagrams ------------------------------------------------------------------------------- */
 
 static bool passes_nat(const struct net_node *to, const struct addr *from)
 {

@@ -20,8 +20,7 @@ static void add_crowd(struct stage *s, uint32_t n_seeds, uint32_t n_peers)
     }
 }
 
-/* --- swarm: one seed, N downloaders --------------------------------------------------------------
- */
+/* --- swarm: one seed, N downloaders ---------------------------------------------------------- */
 
 static void run_swarm(const struct scenario_params *p, struct scenario_result *r)
 {
@@ -33,8 +32,7 @@ static void run_swarm(const struct scenario_params *p, struct scenario_result *r
     stage_clear(&s);
 }
 
-/* --- stuck: liars of every kind that keep others waiting -----------------------------------------
- */
+/* --- stuck: liars of every kind that keep others waiting ------------------------------------- */
 
 static void liar_rows(struct stage *s)
 {
@@ -74,8 +72,7 @@ static void run_stuck(const struct scenario_params *p, struct scenario_result *r
     }
 }
 
-/* --- hostile: those that attack the program, not the transfer ------------------------------------
- */
+/* --- hostile: those that attack the program, not the transfer -------------------------------- */
 
 static void run_hostile(const struct scenario_params *p, struct scenario_result *r)
 {
@@ -98,8 +95,7 @@ static void run_hostile(const struct scenario_params *p, struct scenario_result 
     stage_clear(&s);
 }
 
-/* --- tracker-dies: the swarm goes on by gossip ---------------------------------------------------
- */
+/* --- tracker-dies: the swarm goes on by gossip ----------------------------------------------- */
 
 static void run_tracker_dies(const struct scenario_params *p, struct scenario_result *r)
 {
@@ -146,8 +142,7 @@ static void run_tracker_dies(const struct scenario_params *p, struct scenario_re
     stage_clear(&s);
 }
 
-/* --- crash-restart -------------------------------------------------------------------------------
- */
+/* --- crash-restart --------------------------------------------------------------------------- */
 
 struct crash_state {
     uint64_t n_kills, n_power_losses, n_until;
@@ -192,8 +187,7 @@ static void run_crash_restart(const struct scenario_params *p, struct scenario_r
     stage_clear(&s);
 }
 
-/* --- disk-faults ---------------------------------------------------------------------------------
- */
+/* --- disk-faults ----------------------------------------------------------------------------- */
 
 static bool has_error(struct stage *s, const struct stage_peer *p, struct torrent_stats *st)
 {
@@ -271,8 +265,7 @@ static void run_disk_faults(const struct scenario_params *p, struct scenario_res
     stage_clear(&s);
 }
 
-/* --- the table -----------------------------------------------------------------------------------
- */
+/* --- the table ------------------------------------------------------------------------------- */
 
 #define COMMON                                                                                     \
     .rng_seed = 1, .piece_len = 256u << 10, .n_files = 1, .version = CONTENT_V1,                   \

@@ -137,8 +137,7 @@ void stage_crash(struct stage *s, struct stage_peer *p, enum sim_crash how, uint
     p->restart_at_us = s->sim.w.now_us + down_us;
 }
 
-/* --- running -------------------------------------------------------------------------------------
- */
+/* --- running --------------------------------------------------------------------------------- */
 
 static bool has_all(const struct stage *s, const struct stage_peer *p)
 {
@@ -277,8 +276,7 @@ void stage_want_all_done(struct stage *s)
                n_downloaders(s), (unsigned long long)(s->sim.w.now_us / US_PER_S));
 }
 
-/* --- the end -------------------------------------------------------------------------------------
- */
+/* --- the end --------------------------------------------------------------------------------- */
 
 static int compare_u64(const void *a, const void *b)
 {

@@ -22,8 +22,7 @@ static _Noreturn void out_of_memory(void)
     abort();
 }
 
-/* --- the queue -----------------------------------------------------------------------------------
- */
+/* --- the queue ------------------------------------------------------------------------------- */
 
 #define HEAP_WIDTH 4u /* children of a node: a cache line and a half */
 
@@ -121,8 +120,7 @@ static void give_slot(struct world *w, struct sim_event *ev)
     w->n_set--;
 }
 
-/* --- events --------------------------------------------------------------------------------------
- */
+/* --- events ---------------------------------------------------------------------------------- */
 
 void sim_event_init(struct sim_event *ev, void (*fire)(struct world *w, struct sim_event *ev))
 {

@@ -25,7 +25,7 @@ struct file_cache {
     size_t n_open, n_open_max, n_max;
 };
 
-/* --- the system's calls ---------------------------------------------------------------------------- */
+/* --- the system's calls ---------------------------------------------------------------------- */
 
 static int system_fallocate(int fd, off_t len)
 {
@@ -45,7 +45,7 @@ const struct file_ops file_ops_system = {
     .fsync = fsync,
 };
 
-/* --- life ------------------------------------------------------------------------------------------ */
+/* --- life ------------------------------------------------------------------------------------ */
 
 static size_t default_n_max(void)
 {
@@ -98,7 +98,7 @@ size_t file_cache_n_open_max(struct file_cache *c)
     return n;
 }
 
-/* --- slots ----------------------------------------------------------------------------------------- */
+/* --- slots ----------------------------------------------------------------------------------- */
 
 /* Out of its slot; onto `closing` if nobody uses it. close() itself waits until the lock is free. */
 static void handle_detach(struct file_cache *c, struct open_file *h, struct list *closing)

@@ -46,7 +46,7 @@ static enum err_code io_err(struct err *err, const char *what, uint64_t file)
     return err_set_at(err, ERR_IO, what, file, (uint64_t)errno, 0);
 }
 
-/* --- opening --------------------------------------------------------------------------------------- */
+/* --- opening --------------------------------------------------------------------------------- */
 
 static int dir_open(const struct file_store *s)
 {
@@ -198,7 +198,7 @@ static enum err_code readable(struct file_store *s, uint32_t file, struct open_f
     return check_and_install(s, file, fd, false, out, err);
 }
 
-/* --- dirty files ----------------------------------------------------------------------------------- */
+/* --- dirty files ----------------------------------------------------------------------------- */
 
 static void mark_dirty(struct file_store *s, uint32_t file)
 {
@@ -230,7 +230,7 @@ static uint32_t unmark_dirty(struct file_store *s, uint32_t file)
     return next;
 }
 
-/* --- life ------------------------------------------------------------------------------------------ */
+/* --- life ------------------------------------------------------------------------------------ */
 
 static void stat_one(const struct file_store *s, int dir_fd, uint32_t file,
                      struct store_file_stat *out)
@@ -389,7 +389,7 @@ uint64_t file_store_device(const struct file_store *s)
     return s->device;
 }
 
-/* --- put ------------------------------------------------------------------------------------------- */
+/* --- put ------------------------------------------------------------------------------------- */
 
 static void hash_zeros(struct sha1_state *v1, uint32_t len)
 {
@@ -513,7 +513,7 @@ enum err_code file_store_put(struct file_store *s, struct store_put *p, struct e
     return ERR_OK;
 }
 
-/* --- reading --------------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 static enum err_code pread_all(struct file_store *s, uint32_t file, int fd, uint64_t off,
                                struct span out, struct err *err)
@@ -634,7 +634,7 @@ enum err_code file_store_stat(struct file_store *s, struct store_file_stat *out_
     return ERR_OK;
 }
 
-/* --- sync ------------------------------------------------------------------------------------------ */
+/* --- sync ------------------------------------------------------------------------------------ */
 
 static enum err_code sync_dir(struct file_store *s, int dir_fd, const char *path, size_t path_len,
                               uint32_t file, struct err *err)
@@ -726,7 +726,7 @@ enum err_code file_store_sync(struct file_store *s, struct err *err)
     return code;
 }
 
-/* --- uploads --------------------------------------------------------------------------------------- */
+/* --- uploads --------------------------------------------------------------------------------- */
 
 struct open_file *file_store_open_file(struct file_store *s, uint32_t file)
 {

@@ -49,7 +49,7 @@ struct worker {
     uint32_t first_piece; /* of what is in the buffer */
 };
 
-/* --- paths and states --------------------------------------------------------------------------------- */
+/* --- paths and states ------------------------------------------------------------------------ */
 
 unsigned hash_files_n_cores(void)
 {
@@ -112,7 +112,7 @@ static void look_at(struct hash_files *h, uint32_t file)
     }
 }
 
-/* --- reading -------------------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 static bool open_file(struct worker *w, uint32_t file)
 {
@@ -196,7 +196,7 @@ static void gather(struct worker *w, struct stretch *s, uint32_t n_pieces, uint3
     }
 }
 
-/* --- hashing ---------------------------------------------------------------------------------------------- */
+/* --- hashing --------------------------------------------------------------------------------- */
 
 static uint32_t hash_leaves(const uint8_t *data, size_t len, uint8_t *leaves)
 {
@@ -236,7 +236,7 @@ static void hash_fill(struct worker *w, uint32_t first, uint32_t n)
     uint8_t *to = w->buf;
     w->first_piece = first;
     for (uint32_t i = 0; i < n; i++)
-        gather(w, &s, n, first + i, 0, UINT32_MAX, &to);
+        gather(w, &s, n, first + i, 0, layout_piece_len(&h->info->layout, first + i), &to);
     flush_stretch(w, &s, n);
     const uint8_t *data = w->buf;
     for (uint32_t i = 0; i < n; i++) {
@@ -279,7 +279,7 @@ static void hash_large(struct worker *w, uint32_t piece)
         finish_v2(w, piece, n_leaves);
 }
 
-/* --- workers ------------------------------------------------------------------------------------------------ */
+/* --- workers --------------------------------------------------------------------------------- */
 
 static void hash_span(struct worker *w, uint32_t first, uint32_t end)
 {

@@ -32,7 +32,7 @@ static bool is_damage(int code)
     return (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB;
 }
 
-/* --- where ----------------------------------------------------------------------------------------- */
+/* --- where ----------------------------------------------------------------------------------- */
 
 enum err_code resume_store_default_dir(char *out, size_t out_cap, struct err *err)
 {
@@ -62,7 +62,7 @@ static void make_dirs(const char *dir)
     }
 }
 
-/* --- opening --------------------------------------------------------------------------------------- */
+/* --- opening --------------------------------------------------------------------------------- */
 
 static const char schema[] = "CREATE TABLE IF NOT EXISTS resume (key BLOB PRIMARY KEY NOT NULL,"
                              " data BLOB NOT NULL) WITHOUT ROWID;"
@@ -197,7 +197,7 @@ void resume_store_close(struct resume_store *r)
     free(r);
 }
 
-/* --- use ------------------------------------------------------------------------------------------- */
+/* --- use ------------------------------------------------------------------------------------- */
 
 /* Runs one statement with up to two blobs; the first column of its row, if any, goes to out. */
 static enum err_code run(struct resume_store *r, const char *sql, struct bytes a, struct bytes b,

@@ -45,7 +45,7 @@ static char *join(struct arena *arena, const char *dir, const char *name)
     return out;
 }
 
-/* --- one entry -------------------------------------------------------------------------------------- */
+/* --- one entry ------------------------------------------------------------------------------- */
 
 static enum err_code add_file(struct walk *w, const char *path, const struct stat *st,
                               const char *symlink)
@@ -186,7 +186,7 @@ static enum err_code add_entry(struct walk *w, struct folder *dir, const char *n
     return ERR_OK;
 }
 
-/* --- the walk ----------------------------------------------------------------------------------------- */
+/* --- the walk -------------------------------------------------------------------------------- */
 
 static enum err_code read_folder(struct walk *w, struct folder *folder)
 {

@@ -21,7 +21,7 @@ const char *const announcer_counter_names[ANNOUNCER_N_COUNTERS] = {
     "fetch_failed",        "resolve_failed",        "udp_failed",
     "late_answer",         "peers_dropped"};
 
-/* --- life --------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 static void fill_defaults(struct announcer_config *c)
 {
@@ -182,7 +182,7 @@ void announcer_remove(struct announcer *a, uint32_t torrent)
     torrent_free(a, t);
 }
 
-/* --- trackers ----------------------------------------------------------------------------------- */
+/* --- trackers -------------------------------------------------------------------------------- */
 
 /* A torrent file must not make us ask any service of this machine: on loopback only a path that
  * looks like a tracker's. Names that resolve to loopback are the host's to judge (host.h). */
@@ -314,7 +314,7 @@ static void set_tracker_id(struct announcer *a, struct announcer_tracker *tracke
     tracker->tracker_id_len = tracker->tracker_id ? a->reply.tracker_id_len : 0;
 }
 
-/* --- rounds ------------------------------------------------------------------------------------- */
+/* --- rounds ---------------------------------------------------------------------------------- */
 
 static void say_status(struct announcer *a, const struct announcer_torrent *t,
                        const struct announcer_tracker *tracker, const struct err *err,
@@ -534,7 +534,7 @@ static void scrape_done(struct announcer *a, struct announcer_op *op,
     say_status(a, op->torrent, op->tracker, &outcome->err, outcome->text);
 }
 
-/* --- stopping ----------------------------------------------------------------------------------- */
+/* --- stopping -------------------------------------------------------------------------------- */
 
 static void say_stopped(struct announcer *a, struct announcer_torrent *t)
 {
@@ -584,7 +584,7 @@ void announcer_stop(struct announcer *a, uint64_t now_us, uint32_t torrent)
         torrent_wake(a, t, now_us + ANNOUNCER_STOP_US);
 }
 
-/* --- what the owner asks for --------------------------------------------------------------------- */
+/* --- what the owner asks for ----------------------------------------------------------------- */
 
 void announcer_start(struct announcer *a, uint64_t now_us, uint32_t torrent)
 {
@@ -646,7 +646,7 @@ void announcer_scrape(struct announcer *a, uint64_t now_us, uint32_t torrent)
     (void)code; /* without memory there is no scrape; the owner may ask again */
 }
 
-/* --- answers and what is wanted ------------------------------------------------------------------ */
+/* --- answers and what is wanted -------------------------------------------------------------- */
 
 void announcer_op_done(struct announcer *a, uint64_t now_us, struct announcer_op *op,
                        const struct op_outcome *outcome)
@@ -721,7 +721,7 @@ uint64_t announcer_deadline_us(const struct announcer *a)
     return u64_min(tracker_udp_deadline_us(&a->udp), timers_deadline_us(&a->timers));
 }
 
-/* --- what the owner may look at ------------------------------------------------------------------ */
+/* --- what the owner may look at -------------------------------------------------------------- */
 
 size_t announcer_n_trackers(const struct announcer *a, uint32_t torrent)
 {

@@ -6,7 +6,7 @@
 #define PORT_UNDIALABLE     1u     /* ours: trackers refuse port 0 */
 #define JOB_MAX             ((UINT64_C(1) << 48) - 1)
 
-/* --- jobs --------------------------------------------------------------------------------------- */
+/* --- jobs ------------------------------------------------------------------------------------ */
 
 static bool job_begin(struct announcer *a, struct announcer_job job, uint64_t *out)
 {
@@ -35,7 +35,7 @@ static bool job_end(struct announcer *a, uint64_t id, enum job_kind kind, struct
     return true;
 }
 
-/* --- life of an op ------------------------------------------------------------------------------ */
+/* --- life of an op --------------------------------------------------------------------------- */
 
 static void op_link(struct announcer_op *op, struct list *queue)
 {
@@ -124,7 +124,7 @@ static void op_replied(struct announcer *a, uint64_t now_us, struct announcer_op
     op_end(a, now_us, op, &outcome);
 }
 
-/* --- what is asked ------------------------------------------------------------------------------ */
+/* --- what is asked --------------------------------------------------------------------------- */
 
 static void fill_announce(const struct announcer *a, struct announcer_op *op,
                           struct tracker_announce *out)
@@ -161,7 +161,7 @@ static enum err_code write_url(struct announcer *a, struct announcer_op *op)
     return tracker_http_announce_url(url, &what, &options, &w);
 }
 
-/* --- HTTP --------------------------------------------------------------------------------------- */
+/* --- HTTP ------------------------------------------------------------------------------------ */
 
 static bool start_fetch(struct announcer *a, uint64_t now_us, struct announcer_op *op,
                         struct announcer_want *out)
@@ -249,7 +249,7 @@ void announcer_on_fetched(struct announcer *a, uint64_t now_us, uint64_t job, co
     }
 }
 
-/* --- UDP ---------------------------------------------------------------------------------------- */
+/* --- UDP ------------------------------------------------------------------------------------- */
 
 static void op_udp_failed(struct announcer *a, uint64_t now_us, struct announcer_op *op,
                           const struct err *err, const char *text)

@@ -112,7 +112,7 @@ struct op_outcome {
     const char *text; /* the tracker's words, escaped, or "" */
 };
 
-/* --- announcer_op.c ----------------------------------------------------------------------------- */
+/* --- announcer_op.c -------------------------------------------------------------------------- */
 
 /* Queues a question. */
 enum err_code op_start(struct announcer *a, struct announcer_torrent *t,
@@ -132,7 +132,7 @@ static inline unsigned op_stream(const struct announcer_op *op)
     return op->hash * 2u + (op->family == ADDR_V6);
 }
 
-/* --- announcer.c -------------------------------------------------------------------------------- */
+/* --- announcer.c ----------------------------------------------------------------------------- */
 
 /* An op has ended; it is freed after this. */
 void announcer_op_done(struct announcer *a, uint64_t now_us, struct announcer_op *op,

@@ -6,7 +6,7 @@
 
 #define TOKENS_CAP_FIRST 64u
 
-/* --- parsing -------------------------------------------------------------------------------- */
+/* --- parsing --------------------------------------------------------------------------------- */
 
 struct frame {
     uint32_t token;
@@ -212,7 +212,7 @@ void bencode_clear(struct bencode *b)
     *b = (struct bencode){0};
 }
 
-/* --- cursors ---------------------------------------------------------------------------------- */
+/* --- cursors --------------------------------------------------------------------------------- */
 
 static const struct bencode_token *token_of(struct bencode_value v)
 {
@@ -329,7 +329,7 @@ size_t bencode_n_items(struct bencode_value v)
     return n;
 }
 
-/* --- keys ------------------------------------------------------------------------------------- */
+/* --- keys ------------------------------------------------------------------------------------ */
 
 static int compare_keys(const void *a, const void *b)
 {
@@ -391,7 +391,7 @@ enum err_code bencode_check_keys(struct bencode_value v, bool must_be_sorted, st
     return ERR_OK;
 }
 
-/* --- writing ---------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
 void bencode_write_int(struct buf *b, int64_t v)
 {

@@ -37,8 +37,7 @@ void blame_init(struct blame *b, struct mem *mem, struct rng *rng, uint32_t n_bl
     list_init(&b->by_age);
 }
 
-/* --- senders ---------------------------------------------------------------------------------------
- */
+/* --- senders --------------------------------------------------------------------------------- */
 
 static struct blame_sender *sender_of(const struct blame *b, uint32_t number)
 {
@@ -131,8 +130,7 @@ bool blame_is_suspect(const struct blame *b, uint32_t sender)
     return s && s->n_open > 0;
 }
 
-/* --- records ---------------------------------------------------------------------------------------
- */
+/* --- records --------------------------------------------------------------------------------- */
 
 static struct blame_record *record_of(const struct blame *b, uint32_t piece)
 {
@@ -298,8 +296,7 @@ void blame_end_piece(struct blame *b, uint32_t piece)
     record_free(b, r);
 }
 
-/* --- the end ---------------------------------------------------------------------------------------
- */
+/* --- the end --------------------------------------------------------------------------------- */
 
 void blame_clear(struct blame *b)
 {

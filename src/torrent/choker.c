@@ -3,8 +3,7 @@
 #include "base/timer.h"
 #include <assert.h>
 
-/* --- life ------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 static uint32_t slots_for(uint64_t up_per_s)
 {
@@ -75,8 +74,7 @@ enum err_code choker_add(struct choker *c, uint64_t now_us, struct choker_peer *
     return ERR_OK;
 }
 
-/* --- one peer --------------------------------------------------------------------------------------
- */
+/* --- one peer -------------------------------------------------------------------------------- */
 
 static void set_unchoked(struct choker *c, uint64_t now_us, struct choker_peer *p, bool is_unchoked)
 {
@@ -117,8 +115,7 @@ static bool can_have_slot(const struct choker_peer *p)
     return p->is_interested && (!p->is_snubbed || p->is_seeding);
 }
 
-/* --- who is better ---------------------------------------------------------------------------------
- */
+/* --- who is better --------------------------------------------------------------------------- */
 
 static bool has_had_its_turn(const struct choker_peer *p, uint64_t now_us)
 {
@@ -179,8 +176,7 @@ static int compare_up(const void *a, const void *b)
     return compare_u64((*pb)->up_per_s, (*pa)->up_per_s);
 }
 
-/* --- how many --------------------------------------------------------------------------------------
- */
+/* --- how many -------------------------------------------------------------------------------- */
 
 /* The slots that carry their share, and half as many again to find out what more would carry. */
 static uint32_t slots_seen(struct choker *c)
@@ -212,8 +208,7 @@ static uint32_t slots_now(struct choker *c)
     return seen > least ? seen : least;
 }
 
-/* --- slots -----------------------------------------------------------------------------------------
- */
+/* --- slots ----------------------------------------------------------------------------------- */
 
 /* Free slots go to the best that wait; nobody is choked. */
 static void fill(struct choker *c, uint64_t now_us)
@@ -351,8 +346,7 @@ void choker_set_limits(struct choker *c, uint64_t now_us, uint32_t n_slots_fixed
         rechoke(c, now_us);
 }
 
-/* --- inputs ----------------------------------------------------------------------------------------
- */
+/* --- inputs ---------------------------------------------------------------------------------- */
 
 static void set_interested(struct choker *c, struct choker_peer *p, bool is_interested)
 {

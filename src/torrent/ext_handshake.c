@@ -19,7 +19,7 @@ void ext_peer_init(struct ext_peer *peer)
     *peer = (struct ext_peer){.reqq = EXT_REQQ_DEFAULT};
 }
 
-/* --- reading ---------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 /* Absent: false. Present but no integer, or out of min..max: false and counted. */
 static bool get_int(struct ext_peer *peer, struct bencode_value dict, const char *key, int64_t min,
@@ -110,7 +110,7 @@ enum err_code ext_handshake_read(struct bytes payload, struct ext_peer *peer, st
     return ERR_OK;
 }
 
-/* --- writing ---------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
 static void write_key_int(struct writer *w, const char *key, uint64_t value)
 {
@@ -151,7 +151,7 @@ enum ext_kind ext_kind_of_id(uint8_t id)
     return id >= 1 && id <= EXT_KIND_COUNT ? (enum ext_kind)(id - 1) : EXT_KIND_COUNT;
 }
 
-/* --- BEP 54 ----------------------------------------------------------------------------------- */
+/* --- BEP 54 ---------------------------------------------------------------------------------- */
 
 enum err_code donthave_read(struct bytes payload, uint32_t *out_piece, struct err *err)
 {

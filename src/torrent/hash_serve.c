@@ -22,7 +22,7 @@ struct hash_serve {
     struct hash_serve_counts counts;
 };
 
-/* --- life ------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 static int compare_roots(const void *a, const void *b, void *ctx)
 {
@@ -76,7 +76,7 @@ void hash_serve_peer_init(struct hash_serve_peer *p, uint64_t now_us)
     token_bucket_init(&p->budget, now_us, HASH_SERVE_RATE, HASH_SERVE_BURST);
 }
 
-/* --- trees ------------------------------------------------------------------------------------ */
+/* --- trees ----------------------------------------------------------------------------------- */
 
 static struct serve_tree *find_tree(struct hash_serve *s, bool is_piece, uint32_t id)
 {
@@ -149,7 +149,7 @@ void hash_serve_put_leaves(struct hash_serve *s, uint32_t piece, const uint8_t *
     (void)t; /* without memory the retry asks for the leaves again, and is rejected */
 }
 
-/* --- answering -------------------------------------------------------------------------------- */
+/* --- answering ------------------------------------------------------------------------------- */
 
 static const struct metainfo_file *find_file(const struct hash_serve *s, const uint8_t *root,
                                              uint32_t *out_index)

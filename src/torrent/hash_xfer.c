@@ -66,7 +66,7 @@ struct hash_fetch {
     struct hash_fetch_counts counts;
 };
 
-/* --- life ------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 static bool is_layer_missing(const struct metainfo_file *file)
 {
@@ -138,7 +138,7 @@ static struct merkle_shape shape_of(const struct hash_fetch *f, uint32_t file)
     return shape;
 }
 
-/* --- leaves wanted ---------------------------------------------------------------------------- */
+/* --- leaves wanted --------------------------------------------------------------------------- */
 
 static struct fetch_leaves *find_leaves(const struct hash_fetch *f, uint32_t piece)
 {
@@ -195,7 +195,7 @@ const uint8_t *hash_fetch_leaves(const struct hash_fetch *f, uint32_t piece)
     return l && l->n_left == 0 ? l->leaves : NULL;
 }
 
-/* --- requests under way ----------------------------------------------------------------------- */
+/* --- requests under way ---------------------------------------------------------------------- */
 
 static void set_state(struct hash_fetch *f, const struct fetch_request *r, enum part_state state)
 {
@@ -231,7 +231,7 @@ void hash_fetch_drop_leaves(struct hash_fetch *f, uint32_t piece)
     *l = (struct fetch_leaves){0};
 }
 
-/* --- peers ------------------------------------------------------------------------------------ */
+/* --- peers ----------------------------------------------------------------------------------- */
 
 static struct fetch_peer *find_peer(struct hash_fetch *f, uint32_t conn)
 {
@@ -265,7 +265,7 @@ void hash_fetch_remove_peer(struct hash_fetch *f, uint32_t conn)
     *p = (struct fetch_peer){0};
 }
 
-/* --- choosing --------------------------------------------------------------------------------- */
+/* --- choosing -------------------------------------------------------------------------------- */
 
 static bool pick_leaves(struct hash_fetch *f, const struct bitset *have, struct fetch_request *out)
 {
@@ -361,7 +361,7 @@ bool hash_fetch_next(struct hash_fetch *f, uint64_t now_us, uint32_t conn,
     return true;
 }
 
-/* --- answers ---------------------------------------------------------------------------------- */
+/* --- answers --------------------------------------------------------------------------------- */
 
 /* The last run is here. Another file with the same root may have brought the layer already. */
 static enum hash_verdict finish_layer(struct hash_fetch *f, struct fetch_file *slot,
@@ -475,7 +475,7 @@ bool hash_fetch_on_reject(struct hash_fetch *f, uint64_t now_us, uint32_t conn,
     return true;
 }
 
-/* --- time ------------------------------------------------------------------------------------- */
+/* --- time ------------------------------------------------------------------------------------ */
 
 void hash_fetch_on_tick(struct hash_fetch *f, uint64_t now_us)
 {
@@ -526,7 +526,7 @@ struct hash_fetch_counts hash_fetch_counts(const struct hash_fetch *f)
     return f->counts;
 }
 
-/* --- what must hold --------------------------------------------------------------------------- */
+/* --- what must hold -------------------------------------------------------------------------- */
 
 static uint32_t n_requests_for(const struct hash_fetch *f, enum want_kind kind, uint32_t a,
                                uint32_t chunk)

@@ -82,7 +82,7 @@ struct hash_fetch_counts {
 struct hash_fetch_counts hash_fetch_counts(const struct hash_fetch *f);
 void hash_fetch_check(const struct hash_fetch *f);
 
-/* --- serving ---------------------------------------------------------------------------------- */
+/* --- serving --------------------------------------------------------------------------------- */
 
 #define HASH_SERVE_TREES         12u         /* ours: trees kept, the least recently used go */
 #define HASH_SERVE_CACHE_LEN_MAX (32u << 20) /* ours: bytes of trees kept, unless one is larger */

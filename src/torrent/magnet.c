@@ -28,7 +28,7 @@ bool magnet_is_link(const char *text)
     return starts_nocase(bytes_of_str(text), "magnet:?");
 }
 
-/* --- reading: one function per parameter ------------------------------------------------------------ */
+/* --- reading: one function per parameter ----------------------------------------------------- */
 
 static enum err_code read_hash(struct magnet *m, struct bytes v, uint64_t at, struct err *err)
 {
@@ -295,7 +295,7 @@ bool magnet_selects(const struct magnet *m, uint32_t file)
     return m->n_ranges == 0 || (lo < m->n_ranges && m->ranges[lo].first <= file);
 }
 
-/* --- writing ----------------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
 static void write_hex(struct buf *out, const uint8_t *hash, size_t len)
 {

@@ -56,7 +56,7 @@ void merkle_root(const uint8_t *hashes, uint64_t n, unsigned layer_height, unsig
     memcpy(out, node, SHA256_LEN);
 }
 
-/* --- shape ------------------------------------------------------------------------------------ */
+/* --- shape ----------------------------------------------------------------------------------- */
 
 bool merkle_shape_of(uint64_t file_len, uint32_t piece_len, struct merkle_shape *out)
 {
@@ -98,7 +98,7 @@ bool merkle_layer_is_good(const struct merkle_shape *s, const uint8_t *layer,
     return memcmp(got, root, SHA256_LEN) == 0;
 }
 
-/* --- tree ------------------------------------------------------------------------------------- */
+/* --- tree ------------------------------------------------------------------------------------ */
 
 static uint64_t level_n(const struct merkle_tree *t, unsigned level)
 {
@@ -157,7 +157,7 @@ void merkle_tree_node(const struct merkle_tree *t, unsigned height, uint64_t ind
     memcpy(out, hash_at(t->nodes, t->level_off[level] + index), SHA256_LEN);
 }
 
-/* --- requests --------------------------------------------------------------------------------- */
+/* --- requests -------------------------------------------------------------------------------- */
 
 enum err_code merkle_request_check(const struct merkle_request *q, const struct merkle_shape *s,
                                    struct err *err)

@@ -54,8 +54,7 @@ void merkle_piece_root(const struct merkle_shape *s, const uint8_t *leaves, uint
 bool merkle_layer_is_good(const struct merkle_shape *s, const uint8_t *layer,
                           const uint8_t root[SHA256_LEN]);
 
-/* --- a tree whose inner nodes are kept: about twice the layer it stands on ----------------------
- */
+/* --- a tree whose inner nodes are kept: about twice the layer it stands on ------------------- */
 
 struct merkle_tree {
     struct mem *mem;
@@ -71,8 +70,7 @@ void merkle_tree_clear(struct merkle_tree *t);
 void merkle_tree_node(const struct merkle_tree *t, unsigned height, uint64_t index,
                       uint8_t out[SHA256_LEN]);
 
-/* --- hash requests and their answers -------------------------------------------------------------
- */
+/* --- hash requests and their answers --------------------------------------------------------- */
 
 struct merkle_request {
     uint8_t root[SHA256_LEN]; /* pieces root: names the file */

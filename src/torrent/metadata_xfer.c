@@ -76,7 +76,7 @@ void metadata_fetch_free(struct metadata_fetch *f)
     mem_free(f->mem, f);
 }
 
-/* --- peers ------------------------------------------------------------------------------------ */
+/* --- peers ----------------------------------------------------------------------------------- */
 
 static bool is_active(const struct meta_peer *p)
 {
@@ -218,7 +218,7 @@ bool metadata_fetch_next_blamed(struct metadata_fetch *f, uint32_t *out_conn, st
     return false;
 }
 
-/* --- tries ------------------------------------------------------------------------------------ */
+/* --- tries ----------------------------------------------------------------------------------- */
 
 /* How much speaks for this size: each peer that answers counts more than all that do not. */
 static uint32_t votes(const struct metadata_fetch *f, uint64_t size)
@@ -301,7 +301,7 @@ static void choose_single(struct metadata_fetch *f)
     f->single = best;
 }
 
-/* --- requests --------------------------------------------------------------------------------- */
+/* --- requests -------------------------------------------------------------------------------- */
 
 static bool is_waiting(const struct meta_peer *p)
 {
@@ -446,7 +446,7 @@ void metadata_fetch_on_reject(struct metadata_fetch *f, uint64_t now_us, uint32_
     p->idle_until_us = now_us + METADATA_REJECT_WAIT_US;
 }
 
-/* --- answers ---------------------------------------------------------------------------------- */
+/* --- answers --------------------------------------------------------------------------------- */
 
 static bool is_wanted_info(const struct metadata_fetch *f)
 {
@@ -561,7 +561,7 @@ enum metadata_verdict metadata_fetch_on_data(struct metadata_fetch *f, uint64_t 
     return is_wanted_info(f) ? conclude_good(f) : conclude_bad(f);
 }
 
-/* --- what may be asked ------------------------------------------------------------------------ */
+/* --- what may be asked ----------------------------------------------------------------------- */
 
 bool metadata_fetch_is_done(const struct metadata_fetch *f)
 {
@@ -613,7 +613,7 @@ void metadata_fetch_check(const struct metadata_fetch *f)
     assert(!f->is_done || (f->n_have == f->n_pieces && is_wanted_info(f)));
 }
 
-/* --- serving ---------------------------------------------------------------------------------- */
+/* --- serving --------------------------------------------------------------------------------- */
 
 void metadata_serve_init(struct metadata_serve *s)
 {

@@ -84,7 +84,7 @@ struct metadata_fetch_counts {
 struct metadata_fetch_counts metadata_fetch_counts(const struct metadata_fetch *f);
 void metadata_fetch_check(const struct metadata_fetch *f);
 
-/* --- serving: one per connection; a plain value ----------------------------------------------- */
+/* --- serving: one per connection; a plain value ---------------------------------------------- */
 
 #define METADATA_SERVE_QUEUE 128u  /* ours: requests waiting on one connection; more are rejected */
 #define METADATA_SERVE_TIMES 3u    /* BEP 9, flood protection: each gets so many times the whole */

@@ -30,7 +30,7 @@ enum err_code metainfo_fail(const struct info_reader *r, struct bencode_value at
     return err_set_at(r->err, code, what, off, 0, 0);
 }
 
-/* --- reading ----------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 /* BEP 52, "meta version": to be looked at before anything else; 1 was never given out, so it is
  * taken for what the rest of the dictionary says, v1. */
@@ -173,7 +173,7 @@ void metainfo_free(struct metainfo *m)
     mem_free(m->mem, m);
 }
 
-/* --- hashes ------------------------------------------------------------------------------------- */
+/* --- hashes ---------------------------------------------------------------------------------- */
 
 bool metainfo_has_hash(const struct metainfo *m, const uint8_t *hash, size_t len)
 {
@@ -238,7 +238,7 @@ enum err_code metainfo_set_piece_layer(struct metainfo *m, uint32_t file, struct
     return ERR_OK;
 }
 
-/* --- writing ------------------------------------------------------------------------------------ */
+/* --- writing --------------------------------------------------------------------------------- */
 
 static void write_trackers(const struct metainfo *m, struct buf *out)
 {
@@ -339,7 +339,7 @@ void metainfo_write(const struct metainfo *m, struct buf *out)
     bencode_write_end(out);
 }
 
-/* --- checking ----------------------------------------------------------------------------------- */
+/* --- checking -------------------------------------------------------------------------------- */
 
 static void check_path(const char *path)
 {

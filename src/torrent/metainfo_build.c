@@ -20,7 +20,7 @@ uint32_t metainfo_choose_piece_len(uint64_t total_len)
     return len;
 }
 
-/* --- plan ----------------------------------------------------------------------------------------- */
+/* --- plan ------------------------------------------------------------------------------------ */
 
 static enum err_code no_memory(struct err *err)
 {
@@ -169,7 +169,7 @@ enum err_code metainfo_plan(struct metainfo **out, const struct build_plan *p, s
     return code;
 }
 
-/* --- info dictionary ------------------------------------------------------------------------------- */
+/* --- info dictionary ------------------------------------------------------------------------- */
 
 /* The part of a path below the torrent's folder. */
 static const char *below_top(const struct metainfo *m, const char *path)
@@ -327,7 +327,7 @@ static void write_info(const struct metainfo *m, const uint8_t *v1, const uint8_
     bencode_write_end(out);
 }
 
-/* --- the file ---------------------------------------------------------------------------------------- */
+/* --- the file -------------------------------------------------------------------------------- */
 
 static void write_trackers(const struct build_options *o, struct buf *out)
 {

@@ -53,7 +53,7 @@ static void *list_room(struct arena *arena, void *items, uint32_t n, size_t item
     return more;
 }
 
-/* --- urls ------------------------------------------------------------------------------------------ */
+/* --- urls ------------------------------------------------------------------------------------ */
 
 static struct bytes trim(struct bytes s)
 {
@@ -145,7 +145,7 @@ enum err_code metainfo_add_webseed(struct metainfo *m, const char *url)
     return add_webseed(m, bytes_of_str(url), false);
 }
 
-/* --- trackers ---------------------------------------------------------------------------------------- */
+/* --- trackers -------------------------------------------------------------------------------- */
 
 static enum err_code add_tracker_value(struct info_reader *r, struct bencode_value v, uint32_t tier)
 {
@@ -192,7 +192,7 @@ static enum err_code read_trackers(struct info_reader *r, struct bencode_value t
     return code;
 }
 
-/* --- seeds, nodes -------------------------------------------------------------------------------------- */
+/* --- seeds, nodes ---------------------------------------------------------------------------- */
 
 /* One string or a list of them (BEP 19, BEP 17). */
 static enum err_code read_seeds(struct info_reader *r, struct bencode_value v, bool is_httpseed)
@@ -250,7 +250,7 @@ static enum err_code read_nodes(struct info_reader *r, struct bencode_value list
     return ERR_OK;
 }
 
-/* --- BEP 38: may stand in the info dictionary and beside it --------------------------------------------- */
+/* --- BEP 38: may stand in the info dictionary and beside it ---------------------------------- */
 
 static bool has_collection(const struct metainfo *m, const char *name)
 {

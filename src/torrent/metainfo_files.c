@@ -20,7 +20,7 @@ static enum err_code no_memory(const struct info_reader *r)
     return err_set(r->err, ERR_NO_MEMORY, "no memory for the files of a torrent");
 }
 
-/* --- paths -------------------------------------------------------------------------------------- */
+/* --- paths ----------------------------------------------------------------------------------- */
 
 static void path_start(struct path_buf *p, const char *top)
 {
@@ -65,7 +65,7 @@ static const char *path_keep(const struct path_buf *p, struct arena *arena)
     return arena_str(arena, bytes_of(p->text, p->len));
 }
 
-/* --- what both formats say of a file ------------------------------------------------------------- */
+/* --- what both formats say of a file --------------------------------------------------------- */
 
 static struct metainfo_file *list_add(struct file_list *list)
 {
@@ -142,7 +142,7 @@ static enum err_code read_len(struct info_reader *r, struct bencode_value file,
     return ERR_OK;
 }
 
-/* --- v1 ------------------------------------------------------------------------------------------ */
+/* --- v1 -------------------------------------------------------------------------------------- */
 
 /* Older programs wrote a second, UTF-8 form beside names in a local encoding. */
 static struct bencode_value get_utf8(struct bencode_value dict, const char *utf8_key,
@@ -253,7 +253,7 @@ static enum err_code read_v1_pieces(struct info_reader *r, uint64_t total_len)
     return ERR_OK;
 }
 
-/* --- v2 ------------------------------------------------------------------------------------------ */
+/* --- v2 -------------------------------------------------------------------------------------- */
 
 static bool is_zero(const uint8_t *hash)
 {
@@ -424,7 +424,7 @@ static enum err_code place_v2(struct info_reader *r, struct file_list *list, uin
     return ERR_OK;
 }
 
-/* --- hybrid -------------------------------------------------------------------------------------- */
+/* --- hybrid ---------------------------------------------------------------------------------- */
 
 static struct metainfo_file *next_data_file(struct file_list *list, uint32_t *at)
 {
@@ -470,7 +470,7 @@ static enum err_code read_hybrid(struct info_reader *r, struct file_list *v1)
     return code;
 }
 
-/* --- all together ---------------------------------------------------------------------------------- */
+/* --- all together ---------------------------------------------------------------------------- */
 
 static enum err_code read_name(struct info_reader *r)
 {
@@ -566,7 +566,7 @@ enum err_code metainfo_read_files(struct info_reader *r)
     return metainfo_resolve_names(m->files, m->n_files, &m->arena, r->mem, seed_of(m), r->err);
 }
 
-/* --- piece layers ------------------------------------------------------------------------------------ */
+/* --- piece layers ---------------------------------------------------------------------------- */
 
 static int compare_roots(const void *a, const void *b)
 {

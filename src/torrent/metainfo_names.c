@@ -26,7 +26,7 @@ struct names {
     struct map_seed seed;
 };
 
-/* --- the tree ---------------------------------------------------------------------------------- */
+/* --- the tree -------------------------------------------------------------------------------- */
 
 static struct node_key key_of(const struct names *t, uint32_t parent, struct bytes elem)
 {
@@ -70,7 +70,7 @@ static bool next_elem(struct bytes *path, struct bytes *out)
     return true;
 }
 
-/* --- collisions -------------------------------------------------------------------------------- */
+/* --- collisions ------------------------------------------------------------------------------ */
 
 static enum err_code no_memory(struct err *err)
 {
@@ -174,7 +174,7 @@ static enum err_code place_file(struct names *t, uint32_t file, uint32_t parent,
     return ERR_OK;
 }
 
-/* --- symlinks ---------------------------------------------------------------------------------- */
+/* --- symlinks -------------------------------------------------------------------------------- */
 
 /* Follows a path from the top as the system would, through the torrent's own links. True when it
  * ends at something other than a link. */

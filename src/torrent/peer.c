@@ -6,7 +6,7 @@
 #define REQUESTS_TICK_US  1000000u /* how often requests under way are looked at */
 #define CONNECTING_US_MAX (60u * (uint64_t)US_PER_S) /* the host gives up long before */
 
-/* --- life ------------------------------------------------------------------------------------------ */
+/* --- life ------------------------------------------------------------------------------------ */
 
 static void peer_init(struct peer *p)
 {
@@ -103,6 +103,8 @@ static void peer_leave_torrent(struct peer *p, bool is_fault)
         t->n_connecting--;
         s->n_half_open--;
     }
+    struct source source = peer_source(p);
+    sources_add(&t->sources, &source);
     if (p->entry) {
         if (!torrent_takes_peers(t))
             peer_list_on_cancelled(&t->known, s->now_us, p->entry);
@@ -164,7 +166,7 @@ void peer_misbehaved(struct peer *p, const char *why)
         session_ban(p->s, &p->addr, p->t, why);
 }
 
-/* --- output ----------------------------------------------------------------------------------------- */
+/* --- output ---------------------------------------------------------------------------------- */
 
 void peer_send(struct peer *p, struct bytes b)
 {
@@ -245,7 +247,7 @@ void peer_work(struct peer *p)
         peer_serve(p);
 }
 
-/* --- handshake -------------------------------------------------------------------------------------- */
+/* --- handshake ------------------------------------------------------------------------------- */
 
 static uint32_t torrent_features(const struct torrent *t)
 {
@@ -452,7 +454,7 @@ void peer_send_have_message(struct peer *p)
     }
 }
 
-/* --- what the far side has ------------------------------------------------------------------------ */
+/* --- what the far side has ------------------------------------------------------------------- */
 
 bool peer_can(const struct peer *p, enum wire_feature f)
 {
@@ -569,7 +571,7 @@ bool peer_close_if_useless(struct peer *p)
     return true;
 }
 
-/* --- time ---------------------------------------------------------------------------------------- */
+/* --- time ------------------------------------------------------------------------------------ */
 
 static bool peer_is_paused_by_us(const struct peer *p)
 {

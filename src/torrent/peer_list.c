@@ -6,8 +6,7 @@
 
 #define SOURCES_OF_USER (PEER_FROM_MANUAL | PEER_FROM_MAGNET)
 
-/* --- life ------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 void peer_list_init(struct peer_list *l, struct mem *mem, struct rng *rng, uint32_t n_max)
 {
@@ -39,8 +38,7 @@ struct peer_entry *peer_list_find(const struct peer_list *l, const struct addr *
     return slot ? *slot : NULL;
 }
 
-/* --- worth and queues ------------------------------------------------------------------------------
- */
+/* --- worth and queues ------------------------------------------------------------------------ */
 
 /* More is better; the list loses its least first. */
 static uint64_t worth_of(const struct peer_entry *e)
@@ -118,8 +116,7 @@ static uint32_t priority_of(const struct peer_list *l, const struct addr *a)
     return (uint32_t)rng_u64(l->rng); /* no rule without both addresses: by lot */
 }
 
-/* --- coming and going ------------------------------------------------------------------------------
- */
+/* --- coming and going ------------------------------------------------------------------------ */
 
 static void drop(struct peer_list *l, struct peer_entry *e)
 {
@@ -230,8 +227,7 @@ uint64_t peer_list_deadline_us(const struct peer_list *l)
     return due ? due->key : DEADLINE_NEVER;
 }
 
-/* --- connections -----------------------------------------------------------------------------------
- */
+/* --- connections ----------------------------------------------------------------------------- */
 
 static void connected(struct peer_list *l, uint64_t now_us, struct peer_entry *e)
 {
@@ -362,8 +358,7 @@ void peer_list_on_cancelled(struct peer_list *l, uint64_t now_us, struct peer_en
         settle(l, now_us, e);
 }
 
-/* --- what is learned -------------------------------------------------------------------------------
- */
+/* --- what is learned ------------------------------------------------------------------------- */
 
 void peer_list_mark_self(struct peer_list *l, struct peer_entry *e)
 {

@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
-/* --- have, bitfield and their like ---------------------------------------------------------------- */
+/* --- have, bitfield and their like ----------------------------------------------------------- */
 
 /* BEP 3 and 6: what says which pieces the peer has comes first or not at all. */
 static bool peer_settle(struct peer *p)
@@ -15,11 +15,29 @@ static bool peer_settle(struct peer *p)
     return peer_set_have(p, false, (struct bytes){0});
 }
 
+static void peer_on_have(struct peer *p, uint32_t piece);
+
+/* BEP 3 has one bitfield, at the start; aria2 sends another where it would send many HAVEs. Its bits
+ * are taken as such; what it leaves out stays. */
+static void peer_on_later_bitfield(struct peer *p, const struct wire_msg *m)
+{
+    COUNT(p->s, bitfield_later);
+    if (m->id != MSG_BITFIELD || !p->t->info || !p->is_have_known) {
+        COUNT(p->s, bitfield_twice);
+        peer_close(p, true);
+        return;
+    }
+    for (uint32_t i = 0; i < p->t->info->n_pieces && p->state != CONN_CLOSED; i++) {
+        bool has = i / 8 < m->bitfield.len && (m->bitfield.data[i / 8] >> (7 - i % 8) & 1);
+        if (has && !peer_has_piece(p, i))
+            peer_on_have(p, i);
+    }
+}
+
 static void peer_on_have_message(struct peer *p, const struct wire_msg *m)
 {
     if (p->has_have) {
-        COUNT(p->s, bitfield_twice);
-        peer_close(p, true);
+        peer_on_later_bitfield(p, m);
         return;
     }
     p->state = CONN_RUNNING;
@@ -142,7 +160,7 @@ static void peer_on_suggest(struct peer *p, uint32_t piece)
         peer_piece_is_in_range(p, piece);
 }
 
-/* --- extension protocol (BEP 10) ------------------------------------------------------------------ */
+/* --- extension protocol (BEP 10) ------------------------------------------------------------- */
 
 static void peer_learn_endpoint(struct peer *p)
 {
@@ -203,7 +221,7 @@ static void peer_on_extended(struct peer *p, const struct wire_msg *m)
     }
 }
 
-/* --- dispatch ---------------------------------------------------------------------------------------- */
+/* --- dispatch -------------------------------------------------------------------------------- */
 
 static void peer_on_msg(struct peer *p, const struct wire_msg *m)
 {

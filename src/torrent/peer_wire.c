@@ -4,8 +4,7 @@
 static const uint8_t protocol[20] = "\x13"
                                     "BitTorrent protocol";
 
-/* --- handshake -----------------------------------------------------------------------------------
- */
+/* --- handshake ------------------------------------------------------------------------------- */
 
 static const struct {
     uint32_t feature;
@@ -65,8 +64,7 @@ bool handshake_may_begin(struct bytes in)
     return n == 0 || memcmp(in.data, protocol, n) == 0;
 }
 
-/* --- messages: lengths ---------------------------------------------------------------------------
- */
+/* --- messages: lengths ----------------------------------------------------------------------- */
 
 #define HASH_REF_LEN   (SHA256_LEN + 16u)
 #define HASHES_LEN_MAX (1u + HASH_REF_LEN + MERKLE_ANSWER_N_MAX * SHA256_LEN)
@@ -111,8 +109,7 @@ uint32_t peer_msg_len_max(uint8_t id)
     return peer_msg_is_known(id) ? lens[id].max : 0;
 }
 
-/* --- messages: reading ---------------------------------------------------------------------------
- */
+/* --- messages: reading ----------------------------------------------------------------------- */
 
 static void read_block(struct reader *r, struct wire_block *out)
 {
@@ -200,8 +197,7 @@ enum err_code peer_msg_read(struct bytes in, struct wire_msg *out, struct err *e
     return code;
 }
 
-/* --- messages: writing ---------------------------------------------------------------------------
- */
+/* --- messages: writing ----------------------------------------------------------------------- */
 
 static void write_head(struct writer *w, enum msg_id id, size_t payload_len)
 {

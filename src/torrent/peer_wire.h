@@ -11,7 +11,7 @@
 #include "base/bytes.h"
 #include "torrent/merkle.h"
 
-/* --- handshake (BEP 3) ------------------------------------------------------------------------ */
+/* --- handshake (BEP 3) ----------------------------------------------------------------------- */
 
 #define HANDSHAKE_LEN      68u
 #define HANDSHAKE_HASH_LEN 48u /* protocol, reserved and info-hash: enough to answer */
@@ -42,7 +42,7 @@ void handshake_write(struct writer *w, const struct handshake *h);
 /* What has come so far, 0 to 68 bytes, can still become a handshake. */
 bool handshake_may_begin(struct bytes in);
 
-/* --- messages --------------------------------------------------------------------------------- */
+/* --- messages -------------------------------------------------------------------------------- */
 
 enum msg_id {
     MSG_CHOKE = 0,

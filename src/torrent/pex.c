@@ -2,7 +2,7 @@
 #include "base/size.h"
 #include <assert.h>
 
-/* --- sending ---------------------------------------------------------------------------------- */
+/* --- sending --------------------------------------------------------------------------------- */
 
 void pex_out_init(struct pex_out *p, struct mem *mem, uint64_t now_us)
 {
@@ -116,7 +116,7 @@ void pex_out_check(const struct pex_out *p)
         assert(compare(&p->told[i - 1], &p->told[i]) < 0);
 }
 
-/* --- receiving -------------------------------------------------------------------------------- */
+/* --- receiving ------------------------------------------------------------------------------- */
 
 void pex_in_init(struct pex_in *p, uint64_t now_us)
 {

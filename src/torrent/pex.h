@@ -40,7 +40,7 @@ bool pex_out_write(struct pex_out *p, uint64_t now_us, struct pex_peer *peers, s
                    struct writer *w, enum err_code *err);
 void pex_out_check(const struct pex_out *p);
 
-/* --- receiving -------------------------------------------------------------------------------- */
+/* --- receiving ------------------------------------------------------------------------------- */
 
 #define PEX_IN_BURST     3u /* ours: messages taken at once; one more each PEX_IN_REFILL_US */
 #define PEX_IN_REFILL_US (50u * US_PER_S) /* ours: a minute, less their clock's slack */

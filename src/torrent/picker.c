@@ -2,8 +2,7 @@
 
 static_assert(BITFIELD_LEN_MAX <= UINT32_MAX / 8, "a piece number fits the places");
 
-/* --- bits ------------------------------------------------------------------------------------------
- */
+/* --- bits ------------------------------------------------------------------------------------ */
 
 uint32_t picker_next_common(const struct bitset *a, const struct bitset *b, uint32_t from)
 {
@@ -27,8 +26,7 @@ uint32_t picker_count_common(const struct bitset *a, const struct bitset *b)
     return n;
 }
 
-/* --- life ------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 enum err_code picker_init(struct picker *p, struct mem *mem, struct rng *rng,
                           const struct picker_config *config)
@@ -111,8 +109,7 @@ void picker_update_interest(struct picker *p)
     p->is_interest_stale = false;
 }
 
-/* --- peers -----------------------------------------------------------------------------------------
- */
+/* --- peers ----------------------------------------------------------------------------------- */
 
 void picker_peer_init(struct picker_peer *peer, const void *owner, struct bitset *have,
                       bool is_seed)
@@ -184,8 +181,7 @@ bool picker_on_dont_have(struct picker *p, struct picker_peer *peer, uint32_t pi
     return true;
 }
 
-/* --- pieces ----------------------------------------------------------------------------------------
- */
+/* --- pieces ---------------------------------------------------------------------------------- */
 
 enum picker_state picker_state(const struct picker *p, uint32_t piece)
 {
@@ -249,8 +245,7 @@ void picker_on_piece_lost(struct picker *p, uint32_t piece)
     change_interest(p, piece, 1);
 }
 
-/* --- what stats and `why` ask ----------------------------------------------------------------------
- */
+/* --- what stats and `why` ask ---------------------------------------------------------------- */
 
 uint32_t picker_availability(const struct picker *p, uint32_t piece)
 {

@@ -119,7 +119,7 @@ struct picker {
     struct picker_counters counters;
 };
 
-/* --- life ------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 /* All pieces IDLE at the default priority. A torrent that has everything needs no picker. */
 enum err_code picker_init(struct picker *p, struct mem *mem, struct rng *rng,
@@ -136,7 +136,7 @@ uint8_t picker_priority(const struct picker *p, uint32_t piece);
 /* After priorities changed: n_interesting of every peer. O(peers * n_pieces / 64). */
 void picker_update_interest(struct picker *p);
 
-/* --- peers ------------------------------------------------------------------------------------ */
+/* --- peers ----------------------------------------------------------------------------------- */
 
 /* have: n_pieces bits with what is known so far; or NULL for a seed. */
 void picker_peer_init(struct picker_peer *peer, const void *owner, struct bitset *have,
@@ -154,7 +154,7 @@ static inline bool picker_is_interesting(const struct picker_peer *peer)
     return peer->n_interesting > 0;
 }
 
-/* --- requests --------------------------------------------------------------------------------- */
+/* --- requests -------------------------------------------------------------------------------- */
 
 /* Up to n blocks to ask of the peer now; they count as asked from here on. Fewer than n: there is
  * nothing more for this peer now; ask again after a HAVE, a drop of others' requests, a failed piece,
@@ -204,7 +204,7 @@ uint64_t picker_oldest_request_us(const struct picker *p,
 bool picker_next_request(const struct picker *p, uint32_t *cursor, struct wire_block *out,
                          uint64_t *out_sent_at_us, bool *out_is_late);
 
-/* --- pieces ----------------------------------------------------------------------------------- */
+/* --- pieces ---------------------------------------------------------------------------------- */
 
 enum picker_state { PICKER_IDLE, PICKER_PARTIAL, PICKER_FULL, PICKER_HAVE };
 enum picker_state picker_state(const struct picker *p, uint32_t piece);
@@ -229,7 +229,7 @@ bool picker_has_block(const struct picker *p, uint32_t piece,
  * when the piece is not PARTIAL or FULL. out_cap >= n_blocks. */
 uint32_t picker_senders(const struct picker *p, uint32_t piece, uint32_t *out, uint32_t out_cap);
 
-/* --- what stats and `why` ask ----------------------------------------------------------------- */
+/* --- what stats and `why` ask ---------------------------------------------------------------- */
 
 uint32_t picker_availability(const struct picker *p, uint32_t piece); /* seeds included */
 /* Copies among peers of the rarest wanted, missing piece; UINT32_MAX when nothing is missing. */

@@ -1,7 +1,6 @@
 #include "torrent/picker_parts.h"
 
-/* --- partial pieces --------------------------------------------------------------------------------
- */
+/* --- partial pieces -------------------------------------------------------------------------- */
 
 struct picker_partial *picker_partial_of(const struct picker *p, uint32_t piece)
 {
@@ -104,8 +103,7 @@ static void block_set_free(struct picker *p, struct picker_partial *t, uint32_t 
     sort_in(p, t);
 }
 
-/* --- requests --------------------------------------------------------------------------------------
- */
+/* --- requests -------------------------------------------------------------------------------- */
 
 static uint32_t request_take(struct picker *p)
 {
@@ -245,8 +243,7 @@ static void request_end(struct picker *p, uint32_t r)
     release(p, t);
 }
 
-/* --- what happens to them --------------------------------------------------------------------------
- */
+/* --- what happens to them -------------------------------------------------------------------- */
 
 static bool is_block_of(const struct picker_partial *t, const struct wire_block *b)
 {
@@ -371,8 +368,7 @@ bool picker_next_request(const struct picker *p, uint32_t *cursor, struct wire_b
     return true;
 }
 
-/* --- pieces ----------------------------------------------------------------------------------------
- */
+/* --- pieces ---------------------------------------------------------------------------------- */
 
 void picker_on_block_bad(struct picker *p, uint32_t piece, uint32_t block)
 {

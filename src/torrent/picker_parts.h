@@ -45,8 +45,7 @@ struct picker_request {
     bool is_late, is_duplicate;
 };
 
-/* --- bits: eight bytes of a bitset at a time, the first bit uppermost ------------------------------
- */
+/* --- bits: eight bytes of a bitset at a time, the first bit uppermost ------------------------ */
 
 static inline uint64_t picker_bits64(const struct bitset *b, uint32_t word)
 {
@@ -65,7 +64,7 @@ static inline uint32_t picker_n_words(const struct bitset *b)
 uint32_t picker_next_common(const struct bitset *a, const struct bitset *b, uint32_t from);
 uint32_t picker_count_common(const struct bitset *a, const struct bitset *b);
 
-/* --- picker_order.c ------------------------------------------------------------------------------- */
+/* --- picker_order.c -------------------------------------------------------------------------- */
 
 /* The piece's availability goes one up or down; its order follows. */
 void picker_order_shift(struct picker *p, uint32_t piece, int step);
@@ -74,7 +73,7 @@ void picker_order_take(struct picker *p, uint32_t piece);
 bool picker_order_refresh(struct picker *p); /* false: stale and no memory to sort anew */
 void picker_orders_clear(struct picker *p);
 
-/* --- picker_blocks.c ------------------------------------------------------------------------------ */
+/* --- picker_blocks.c ------------------------------------------------------------------------- */
 
 struct picker_partial *picker_partial_of(const struct picker *p, uint32_t piece); /* NULL: none */
 struct picker_partial *picker_partial_open(struct picker *p, uint32_t piece); /* NULL: no memory */

@@ -28,8 +28,7 @@ static bool ask(struct pick *k, struct picker_partial *t, uint32_t block)
     return true;
 }
 
-/* --- free blocks of partial pieces -----------------------------------------------------------------
- */
+/* --- free blocks of partial pieces ----------------------------------------------------------- */
 
 /* The free blocks of a piece in their order, but for those the peer still owes (it is late). */
 static void take_free(struct pick *k, struct picker_partial *t)
@@ -126,8 +125,7 @@ static void continue_own(struct pick *k)
         take_free(k, t);
 }
 
-/* --- new pieces ------------------------------------------------------------------------------------
- */
+/* --- new pieces ------------------------------------------------------------------------------ */
 
 static const struct bitset *bits_of(const struct picker_peer *peer)
 {
@@ -257,8 +255,7 @@ static void begin_new(struct pick *k)
     }
 }
 
-/* --- blocks asked of others ------------------------------------------------------------------------
- */
+/* --- blocks asked of others ------------------------------------------------------------------ */
 
 /* No free block is left that anybody here could send. */
 static bool is_endgame(const struct picker *p)
@@ -336,8 +333,7 @@ static void duplicate(struct pick *k)
     p->duplicate_cursor++;
 }
 
-/* --- the order of things ---------------------------------------------------------------------------
- */
+/* --- the order of things --------------------------------------------------------------------- */
 
 static bool has_too_many_partials(const struct picker *p)
 {

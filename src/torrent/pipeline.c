@@ -44,8 +44,7 @@ void pipeline_restart(struct pipeline *p)
     p->delay_us_min = UINT64_MAX;
 }
 
-/* --- what happens ----------------------------------------------------------------------------------
- */
+/* --- what happens ---------------------------------------------------------------------------- */
 
 void pipeline_on_request(struct pipeline *p, uint64_t now_us, uint32_t len)
 {
@@ -102,8 +101,7 @@ void pipeline_on_block(struct pipeline *p, uint64_t now_us, uint64_t sent_at_us,
         end_round(p, now_us);
 }
 
-/* --- what to do ------------------------------------------------------------------------------------
- */
+/* --- what to do ------------------------------------------------------------------------------ */
 
 uint32_t pipeline_target(const struct pipeline *p, uint64_t len_max)
 {

@@ -15,7 +15,7 @@ uint64_t session_deadline_us(const struct session *s)
     return u64_min(timers_deadline_us(&s->timers), s->rescan_at_us);
 }
 
-/* --- marks, timers, jobs ------------------------------------------------------------------------ */
+/* --- marks, timers, jobs --------------------------------------------------------------------- */
 
 void session_mark_torrent(struct torrent *t)
 {
@@ -66,7 +66,7 @@ void session_job_drop(struct session *s, struct job *job)
         job_end(s, job);
 }
 
-/* --- torrents by number and hash ------------------------------------------------------------------ */
+/* --- torrents by number and hash ------------------------------------------------------------- */
 
 struct torrent *session_torrent(const struct session *s, uint32_t id)
 {
@@ -97,7 +97,7 @@ void session_hash_remove(struct session *s, const uint8_t hash[SHA1_LEN], uint32
         map_remove(&s->by_hash, hash);
 }
 
-/* --- life ------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 static void session_defaults(struct session_config *c)
 {
@@ -224,7 +224,7 @@ void session_free(struct session *s)
     mem_free(s->mem, s);
 }
 
-/* --- the end of every door ------------------------------------------------------------------------ */
+/* --- the end of every door ------------------------------------------------------------------- */
 
 static void session_enter(struct session *s, uint64_t now_us)
 {
@@ -285,7 +285,7 @@ void session_flush(struct session *s)
     session_arm(s);
 }
 
-/* --- doors of the owner --------------------------------------------------------------------------- */
+/* --- doors of the owner ---------------------------------------------------------------------- */
 
 enum err_code session_add(struct session *s, uint64_t now_us, const struct torrent_params *params,
                           uint32_t *out_torrent, struct err *err)
@@ -377,7 +377,7 @@ void session_set_file_priorities(struct session *s, uint64_t now_us, uint32_t to
     session_flush(s);
 }
 
-/* --- doors of connections --------------------------------------------------------------------------- */
+/* --- doors of connections -------------------------------------------------------------------- */
 
 static struct peer *session_conn(struct session *s, uint32_t conn)
 {
@@ -475,7 +475,7 @@ void session_on_room(struct session *s, uint64_t now_us, uint32_t conn, size_t r
     session_flush(s);
 }
 
-/* --- doors of trackers and storage ------------------------------------------------------------------ */
+/* --- doors of trackers and storage ----------------------------------------------------------- */
 
 void session_on_datagram(struct session *s, uint64_t now_us, const struct addr *from,
                          struct bytes b)
@@ -596,7 +596,7 @@ void session_on_store_error(struct session *s, uint64_t now_us, uint32_t torrent
     session_flush(s);
 }
 
-/* --- time ---------------------------------------------------------------------------------------- */
+/* --- time ------------------------------------------------------------------------------------ */
 
 static void session_rescan(struct session *s)
 {

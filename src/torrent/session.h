@@ -107,7 +107,8 @@ struct torrent_stats {
     struct err err;
     uint64_t total_len, wanted_len, have_len, have_wanted_len; /* payload bytes, pads not counted */
     uint32_t n_pieces, n_have, n_checked;
-    uint64_t down_total, up_total; /* payload, since added */
+    uint64_t down_total, up_total;     /* payload, over its life: earlier runs included */
+    uint64_t down_session, up_session; /* payload, since session_add */
     uint64_t down_per_s, up_per_s;
     uint64_t wasted_len, bad_len; /* duplicate or late; failed the hash */
     uint32_t n_peers, n_connecting, n_seeds, n_known_peers, n_unchoked, n_interested;

@@ -35,7 +35,8 @@
     X(msg_malformed, "bytes that the wire format does not allow") \
     X(msg_unknown, "unknown message ids, skipped") \
     X(msg_early, "messages before the handshake ended or before the metadata") \
-    X(bitfield_twice, "a second bitfield, have all or have none") \
+    X(bitfield_later, "a bitfield, have all or have none after the first") \
+    X(bitfield_twice, "one of those that cannot be taken as HAVEs") \
     X(bitfield_malformed, "bitfield of another length or with spare bits") \
     X(have_out_of_range, "have for a piece beyond the last") \
     X(have_duplicate, "have for a piece it had") \

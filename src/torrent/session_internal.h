@@ -42,6 +42,7 @@
 #include "torrent/session.h"
 #include "torrent/session_counters.h"
 #include "torrent/slots.h"
+#include "torrent/sources.h"
 #include "torrent/upload_queue.h"
 #include "torrent/wire_in.h"
 
@@ -61,15 +62,15 @@
 #define OUTQ_LEN_SOFT             (64u << 10) /* ours: above, nothing is added that can wait */
 #define PUT_LEN_MAX               (1u << 20)  /* ours: one write */
 #define PUT_N_BLOCKS_MAX          (PUT_LEN_MAX / BLOCK_LEN)
-#define CHECKS_MAX                16u              /* ours: pieces being checked at once */
-#define SAVE_US                   (1u * US_PER_S)  /* ours: resume data, while pieces complete */
-#define SYNC_US                   (20u * US_PER_S) /* ours */
-#define SYNC_LEN                  (256u << 20)     /* ours: or after so many bytes */
-#define LEAVES_WAIT_US            (30u * US_PER_S) /* ours: then a bad piece starts over */
-#define EARLY_HAVES_MAX           8192u            /* ours: HAVEs kept until metadata is here */
-#define UNREQUESTED_MAX           64u              /* ours: blocks never asked for, per peer */
-#define REQUESTS_REFUSED_MAX      300u             /* libtorrent: max_invalid_requests */
-#define FAST_SET_MAX              10u              /* BEP 6: k */
+#define CHECKS_MAX                16u                /* ours: pieces being checked at once */
+#define SAVE_US                   (200u * US_PER_MS) /* ours: resume data, while pieces complete */
+#define SYNC_US                   (20u * US_PER_S)   /* ours */
+#define SYNC_LEN                  (256u << 20)       /* ours: or after so many bytes */
+#define LEAVES_WAIT_US            (30u * US_PER_S)   /* ours: then a bad piece starts over */
+#define EARLY_HAVES_MAX           8192u              /* ours: HAVEs kept until metadata is here */
+#define UNREQUESTED_MAX           64u                /* ours: blocks never asked for, per peer */
+#define REQUESTS_REFUSED_MAX      300u               /* libtorrent: max_invalid_requests */
+#define FAST_SET_MAX              10u                /* BEP 6: k */
 #define BAN_US                    (3600u * (uint64_t)US_PER_S) /* ours */
 #define WANT_PEERS_US             (60u * (uint64_t)US_PER_S)   /* ours: nudges the announcer */
 
@@ -96,7 +97,7 @@ struct job {
     struct torrent *t;
 };
 
-/* --- pieces on their way in --------------------------------------------------------------------- */
+/* --- pieces on their way in ------------------------------------------------------------------ */
 
 /* A piece with blocks received and not verified.
  *
@@ -132,7 +133,7 @@ struct piece_in {
 
 extern uint8_t *const BLOCK_WRITTEN;
 
-/* --- a torrent ------------------------------------------------------------------------------------ */
+/* --- a torrent ------------------------------------------------------------------------------- */
 
 struct check_slot {
     struct job job;
@@ -235,6 +236,7 @@ struct torrent {
     /* numbers */
     struct rate down, up;
     uint64_t down_total, up_total, wasted_len, bad_len;
+    struct sources sources; /* of peers that have left; the others are asked */
     uint64_t progress_at_us, added_at_us;
     bool is_goal_told;
     bool needs_refill;  /* blocks became free: idle peers may pick again */
@@ -245,7 +247,7 @@ struct torrent {
     struct list_node in_dirty;
 };
 
-/* --- a connection --------------------------------------------------------------------------------- */
+/* --- a connection ---------------------------------------------------------------------------- */
 
 /*                 connected         68 bytes              first message
  *   CONNECTING ------------> HANDSHAKE ----------> BITFIELD ----------> RUNNING
@@ -312,7 +314,7 @@ struct peer {
     struct list_node in_torrent, in_dirty, in_grave, in_cache_wait, in_down_wait, in_up_wait;
 };
 
-/* --- the session ------------------------------------------------------------------------------------ */
+/* --- the session ----------------------------------------------------------------------------- */
 
 struct session {
     struct mem *mem;
@@ -354,7 +356,7 @@ struct session {
 #define COUNT(s, name)      ((s)->counters[COUNTER_##name]++)
 #define COUNT_N(s, name, k) ((s)->counters[COUNTER_##name] += (k))
 
-/* --- session.c --- */
+/* --- session.c ------------------------------------------------------------------------------- */
 void session_flush(struct session *s);
 void session_mark_torrent(struct torrent *t);
 void session_mark_peer(struct peer *p);
@@ -367,10 +369,10 @@ struct torrent *session_torrent_by_hash(const struct session *s, const uint8_t h
 bool session_hash_put(struct session *s, const uint8_t hash[SHA1_LEN], uint32_t torrent);
 void session_hash_remove(struct session *s, const uint8_t hash[SHA1_LEN], uint32_t torrent);
 
-/* --- session_view.c --- */
+/* --- session_view.c -------------------------------------------------------------------------- */
 void session_event_push(struct session *s, const struct session_event *e);
 
-/* --- torrent.c --- */
+/* --- torrent.c ------------------------------------------------------------------------------- */
 enum err_code torrent_new(struct session *s, const struct torrent_params *params,
                           struct torrent **out, struct err *err) MUST_USE;
 void torrent_free(struct torrent *t); /* no host call */
@@ -398,7 +400,7 @@ void torrent_lose(struct torrent *t, uint32_t piece);
 void torrent_completion(struct torrent *t); /* after gains: have we all we want? */
 void torrent_check(const struct torrent *t);
 
-/* --- torrent_start.c --- */
+/* --- torrent_start.c ------------------------------------------------------------------------- */
 void torrent_open(struct torrent *t);
 void torrent_reopen(struct torrent *t); /* close, open and compare again */
 void torrent_on_opened(struct torrent *t, const struct err *err);
@@ -412,7 +414,7 @@ enum verdict torrent_judge(const struct torrent *t, uint32_t piece, const uint8_
 void torrent_poisoned(struct torrent *t, uint32_t piece);
 bool torrent_checks_v2(const struct torrent *t, uint32_t piece);
 
-/* --- torrent_save.c --- */
+/* --- torrent_save.c -------------------------------------------------------------------------- */
 void torrent_save_soon(struct torrent *t);
 void torrent_save_work(struct torrent *t);
 uint64_t torrent_save_deadline_us(const struct torrent *t);
@@ -423,7 +425,7 @@ void torrent_on_store_closed(struct torrent *t, const struct err *err);
 void torrent_stop(struct torrent *t);
 uint64_t torrent_seeded_us(const struct torrent *t);
 
-/* --- torrent_peers.c --- */
+/* --- torrent_peers.c ------------------------------------------------------------------------- */
 void torrent_add_peer(struct torrent *t, const struct addr *a, uint8_t sources, bool is_seed);
 void torrent_want_dial(struct torrent *t);
 void session_dial(struct session *s);
@@ -441,7 +443,7 @@ bool peer_does_pex(const struct peer *p);
 void peer_pex_write(struct peer *p);
 void peer_on_pex(struct peer *p, struct bytes payload);
 
-/* --- torrent_pieces.c --- */
+/* --- torrent_pieces.c ------------------------------------------------------------------------ */
 struct piece_in *piece_in_find(const struct torrent *t, uint32_t piece);
 /* A whole block came: takes the buffer over. */
 void torrent_take_block(struct torrent *t, const struct wire_block *b, uint8_t *block);
@@ -460,7 +462,7 @@ uint64_t torrent_leaves_deadline_us(const struct torrent *t);
 void session_cache_pressure(struct session *s);
 void torrent_pieces_check(const struct torrent *t);
 
-/* --- torrent_metadata.c --- */
+/* --- torrent_metadata.c ---------------------------------------------------------------------- */
 void torrent_metadata_start(struct torrent *t);
 void torrent_metadata_work(struct torrent *t);
 void torrent_metadata_tick(struct torrent *t);
@@ -477,7 +479,7 @@ void peer_on_hash_request(struct peer *p, const struct wire_msg *m);
 void torrent_on_leaves_read(struct leaves_read *r, const struct err *err);
 void torrent_hashes_free(struct torrent *t);
 
-/* --- peer.c --- */
+/* --- peer.c ---------------------------------------------------------------------------------- */
 struct peer *peer_new(struct session *s, struct torrent *t, const struct addr *addr,
                       bool is_incoming);
 void peer_free(struct peer *p);
@@ -501,6 +503,9 @@ void peer_arm_by(struct peer *p, uint64_t at_us); /* not later than */
 bool peer_is_seed(const struct peer *p);
 bool peer_has_piece(const struct peer *p, uint32_t piece);
 bool peer_can(const struct peer *p, enum wire_feature f);
+/* What it gave and took so far, under the endpoint where it listens if that is known. */
+struct source peer_source(const struct peer *p);
+
 static inline bool peer_is_running(const struct peer *p)
 {
     return p->state == CONN_BITFIELD || p->state == CONN_RUNNING;
@@ -511,10 +516,10 @@ void peer_apply_early(struct peer *p); /* the metadata is here */
 bool peer_close_if_useless(struct peer *p);
 void peer_check(const struct peer *p);
 
-/* --- peer_messages.c --- */
+/* --- peer_messages.c ------------------------------------------------------------------------- */
 void peer_on_events(struct peer *p);
 
-/* --- transfer_down.c --- */
+/* --- transfer_down.c ------------------------------------------------------------------------- */
 void peer_update_interest(struct peer *p);
 void peer_request_more(struct peer *p);
 void peer_on_block_head(struct peer *p, const struct wire_block *b);
@@ -529,7 +534,7 @@ void peer_send_cancel(struct peer *p, const struct wire_block *b);
 size_t peer_lend(struct peer *p, struct span *out, size_t out_cap);
 void session_wake_readers(struct session *s);
 
-/* --- transfer_up.c --- */
+/* --- transfer_up.c --------------------------------------------------------------------------- */
 void peer_on_interested(struct peer *p, bool is_interested);
 void peer_on_request(struct peer *p, const struct wire_block *b);
 void peer_on_cancel(struct peer *p, const struct wire_block *b);

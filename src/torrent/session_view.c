@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
-/* --- events ------------------------------------------------------------------------------------------ */
+/* --- events ---------------------------------------------------------------------------------- */
 
 static bool session_grow_events(struct session *s)
 {
@@ -45,7 +45,7 @@ bool session_next_event(struct session *s, struct session_event *out)
     return true;
 }
 
-/* --- torrents ----------------------------------------------------------------------------------------- */
+/* --- torrents -------------------------------------------------------------------------------- */
 
 static void view_peers(struct torrent *t, struct torrent_stats *out)
 {
@@ -79,6 +79,8 @@ bool session_torrent_stats(struct session *s, uint64_t now_us, uint32_t torrent,
                                   .n_checked = t->n_checked,
                                   .down_total = t->down_total,
                                   .up_total = t->up_total,
+                                  .down_session = t->down.total,
+                                  .up_session = t->up.total,
                                   .down_per_s = rate_per_s(&t->down, now_us),
                                   .up_per_s = rate_per_s(&t->up, now_us),
                                   .wasted_len = t->wasted_len,
@@ -134,6 +136,52 @@ size_t session_peers(struct session *s, uint64_t now_us, uint32_t torrent, struc
     return n;
 }
 
+struct source peer_source(const struct peer *p)
+{
+    struct source source = {
+        .addr = p->entry ? p->entry->addr : p->addr,
+        .down_len = p->down.total,
+        .up_len = p->up.total,
+    };
+    peer_client_name(p->peer_id, bytes_of(p->ext.version, p->ext.version_len), source.client,
+                     sizeof source.client);
+    return source;
+}
+
+static void view_source(const struct source *source, struct peer_stats *out)
+{
+    *out = (struct peer_stats){
+        .addr = source->addr,
+        .down_total = source->down_len,
+        .up_total = source->up_len,
+    };
+    memcpy(out->client, source->client, sizeof out->client);
+}
+
+/* Peers that are here join a copy of the table of those that left. */
+size_t session_sources(struct session *s, uint64_t now_us, uint32_t torrent, struct peer_stats *out,
+                       size_t out_cap)
+{
+    struct sources all;
+    struct torrent *t = session_torrent(s, torrent);
+    (void)now_us;
+    if (!t)
+        return 0;
+    sources_init(&all, s->mem);
+    for (uint32_t i = 0; i < t->sources.n; i++)
+        sources_add(&all, &t->sources.items[i]);
+    LIST_EACH(&t->peers, p, struct peer, in_torrent)
+    {
+        struct source source = peer_source(p);
+        sources_add(&all, &source);
+    }
+    size_t n = all.n;
+    for (size_t i = 0; i < n && i < out_cap; i++)
+        view_source(&all.items[i], &out[i]);
+    sources_clear(&all);
+    return n;
+}
+
 const struct metainfo *session_metainfo(const struct session *s, uint32_t torrent)
 {
     const struct torrent *t = session_torrent(s, torrent);
@@ -146,7 +194,7 @@ const uint8_t *session_have_bits(const struct session *s, uint32_t torrent)
     return t && t->info ? t->have.bits : NULL;
 }
 
-/* --- counters ----------------------------------------------------------------------------------------- */
+/* --- counters -------------------------------------------------------------------------------- */
 
 uint64_t session_counter(const struct session *s, const char *name)
 {
@@ -167,7 +215,7 @@ const char *session_counter_name(size_t index)
     return index < N_SESSION_COUNTERS ? session_counter_descs[index].name : NULL;
 }
 
-/* --- invariants --------------------------------------------------------------------------------------- */
+/* --- invariants ------------------------------------------------------------------------------ */
 
 static size_t session_count_blocks(const struct session *s)
 {

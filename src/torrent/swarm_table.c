@@ -16,7 +16,7 @@
 static_assert(LIFE_TICKS + 1 < SWARM_N_WHEEL, "the wheel holds a life");
 static_assert(SWARM_N_WHEEL < 128, "the age of a peer fits the byte that its tick is kept in");
 
-/* --- life --------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 enum err_code swarm_table_init(struct swarm_table *t, struct mem *mem, uint64_t now_us,
                                uint64_t rng_seed, struct map_seed secret, uint32_t n_swarms_max,
@@ -47,7 +47,7 @@ void swarm_table_clear(struct swarm_table *t)
     tag_index_clear(&t->by_hash, t->mem);
 }
 
-/* --- records ------------------------------------------------------------------------------------ */
+/* --- records --------------------------------------------------------------------------------- */
 
 static unsigned family_of(const struct addr *a)
 {
@@ -87,7 +87,7 @@ static void compact(const struct addr *a, uint8_t out[ADDR_COMPACT6_LEN])
     out[ip_len + 1] = (uint8_t)a->port;
 }
 
-/* --- the peers of one family in one swarm -------------------------------------------------------- */
+/* --- the peers of one family in one swarm ---------------------------------------------------- */
 
 static uint32_t peer_tag(const struct swarm_table *t, unsigned family, const uint8_t *key)
 {
@@ -254,7 +254,7 @@ static void peers_remove(struct swarm_table *t, struct swarm_peers *p, unsigned 
     t->n_peers[family]--;
 }
 
-/* --- swarms -------------------------------------------------------------------------------------- */
+/* --- swarms ---------------------------------------------------------------------------------- */
 
 static struct swarm *swarm_at(const struct swarm_table *t, uint32_t i)
 {
@@ -370,7 +370,7 @@ static uint32_t swarm_new(struct swarm_table *t, uint32_t tag, const uint8_t *in
     return i;
 }
 
-/* --- time ---------------------------------------------------------------------------------------- */
+/* --- time ------------------------------------------------------------------------------------ */
 
 static uint8_t age(const struct swarm_table *t, uint8_t tick)
 {
@@ -437,7 +437,7 @@ uint64_t swarm_table_deadline_us(const struct swarm_table *t)
     return t->n_swarms ? t->next_tick_at_us : DEADLINE_NEVER;
 }
 
-/* --- limits -------------------------------------------------------------------------------------- */
+/* --- limits ---------------------------------------------------------------------------------- */
 
 /* The one longest silent among a few drawn from the swarm goes. */
 static void evict_peer_of(struct swarm_table *t, struct swarm *s)
@@ -484,7 +484,7 @@ static bool is_full(const struct swarm_table *t)
     return t->n_peers[0] + t->n_peers[1] >= t->n_peers_max;
 }
 
-/* --- answers ------------------------------------------------------------------------------------- */
+/* --- answers --------------------------------------------------------------------------------- */
 
 /* The peers that an asker may hear of: places [from, from + n), one of which may be its own. */
 struct candidates {
@@ -548,7 +548,7 @@ static void fill_counts(const struct swarm *s, unsigned family, struct swarm_cou
     out->n_completed = s->n_completed;
 }
 
-/* --- announces ----------------------------------------------------------------------------------- */
+/* --- announces ------------------------------------------------------------------------------- */
 
 static void stop_peer(struct swarm_table *t, struct swarm_peers *p, unsigned family, uint32_t i)
 {
@@ -624,7 +624,7 @@ enum err_code swarm_table_announce(struct swarm_table *t, uint64_t now_us,
     return code;
 }
 
-/* --- the rest ------------------------------------------------------------------------------------ */
+/* --- the rest -------------------------------------------------------------------------------- */
 
 bool swarm_table_has(const struct swarm_table *t, const uint8_t infohash[SHA1_LEN])
 {
@@ -659,7 +659,7 @@ void swarm_table_filter(struct swarm_table *t, bool (*keep)(void *ctx, const uin
     }
 }
 
-/* --- invariants ---------------------------------------------------------------------------------- */
+/* --- invariants ------------------------------------------------------------------------------ */
 
 static void check_peers(const struct swarm_table *t, const struct swarm_peers *p, unsigned family)
 {

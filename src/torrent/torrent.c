@@ -6,7 +6,7 @@
 #define PARTIALS_MIN       8u
 #define PARTIALS_PER_CACHE 2u /* partial pieces: as many as would fill the cache twice */
 
-/* --- making --------------------------------------------------------------------------------------- */
+/* --- making ---------------------------------------------------------------------------------- */
 
 static void torrent_init(struct torrent *t, const struct torrent_params *params)
 {
@@ -26,6 +26,7 @@ static void torrent_init(struct torrent *t, const struct torrent_params *params)
     map_init(&t->pieces_by_index, s->mem, rng_map_seed(&s->rng), sizeof(uint32_t),
              sizeof(struct piece_in *), METAINFO_N_PIECES_MAX);
     blame_init(&t->blame, s->mem, &s->rng, 0, 0);
+    sources_init(&t->sources, s->mem);
     peer_list_init(&t->known, s->mem, &s->rng, 0);
     buf_init(&t->resume_in, s->mem, RESUME_LEN_MAX);
     buf_init(&t->resume_out, s->mem, RESUME_LEN_MAX);
@@ -202,6 +203,7 @@ void torrent_free(struct torrent *t)
     bitset_clear(&t->to_check);
     map_clear(&t->pieces_by_index);
     blame_clear(&t->blame);
+    sources_clear(&t->sources);
     peer_list_clear(&t->known);
     buf_clear(&t->resume_in);
     buf_clear(&t->resume_out);
@@ -221,7 +223,7 @@ void torrent_free(struct torrent *t)
     mem_free(s->mem, t);
 }
 
-/* --- metadata is known --------------------------------------------------------------------------- */
+/* --- metadata is known ----------------------------------------------------------------------- */
 
 static uint32_t torrent_data_len(const void *ctx, uint32_t piece)
 {
@@ -316,7 +318,7 @@ void torrent_apply_priorities(struct torrent *t)
     peer_update_interest(p);
 }
 
-/* --- states ---------------------------------------------------------------------------------------- */
+/* --- states ---------------------------------------------------------------------------------- */
 
 void torrent_event(struct torrent *t, enum session_event_kind kind, uint32_t piece,
                    const struct err *err)
@@ -429,8 +431,11 @@ void torrent_started(struct torrent *t)
     if (t->unsynced.n_set && t->sync_at_us == DEADLINE_NEVER)
         t->sync_at_us = t->s->now_us + SYNC_US;
     torrent_enter_transfer(t);
-    if (t->state == TORRENT_DOWNLOADING && t->is_clean_saved)
-        t->is_save_wanted = true; /* before the first write: no longer a clean stop */
+    /* Before the first write, and after pieces were hashed: a sudden end from here on must find
+     * what is known now, or the next start would hash everything. */
+    if (t->state == TORRENT_DOWNLOADING || t->n_checked)
+        t->is_save_wanted = true;
+    t->is_sync_wanted |= t->n_checked && t->unsynced.n_set;
     torrent_set_seeding(t, t->state != TORRENT_DOWNLOADING);
     LIST_EACH(&t->peers, p, struct peer, in_torrent)
     {
@@ -521,7 +526,7 @@ void torrent_resume(struct torrent *t)
     session_mark_torrent(t);
 }
 
-/* --- what is here ------------------------------------------------------------------------------------ */
+/* --- what is here ---------------------------------------------------------------------------- */
 
 static void torrent_tell_have(struct torrent *t, uint32_t piece)
 {
@@ -571,7 +576,7 @@ void torrent_lose(struct torrent *t, uint32_t piece)
     picker_on_piece_lost(&t->picker, piece);
 }
 
-/* --- work and time ----------------------------------------------------------------------------------- */
+/* --- work and time --------------------------------------------------------------------------- */
 
 static bool torrent_is_at_goal(const struct torrent *t)
 {

@@ -7,7 +7,7 @@
 #define POLL_US          (5u * US_PER_S) /* ours: peers and memory that were refused are tried again */
 #define TICK_US_MIN      10000u /* ours: deadlines of the machines below are not met more often */
 
-/* --- the info dictionary (BEP 9): fetching --------------------------------------------------------- */
+/* --- the info dictionary (BEP 9): fetching --------------------------------------------------- */
 
 static void torrent_no_memory(struct torrent *t)
 {
@@ -187,7 +187,7 @@ void peer_metadata_leave(struct peer *p)
     p->is_metadata_peer = p->is_hash_peer = false;
 }
 
-/* --- the info dictionary: messages ------------------------------------------------------------------ */
+/* --- the info dictionary: messages ----------------------------------------------------------- */
 
 static void peer_reject_metadata(struct peer *p, uint32_t piece)
 {
@@ -289,7 +289,7 @@ void peer_metadata_serve(struct peer *p)
     }
 }
 
-/* --- hashes (BEP 52): asking ------------------------------------------------------------------------ */
+/* --- hashes (BEP 52): asking ----------------------------------------------------------------- */
 
 void peer_hash_join(struct peer *p)
 {
@@ -370,7 +370,7 @@ void peer_on_hash_reject(struct peer *p, const struct wire_msg *m)
     session_mark_torrent(p->t);
 }
 
-/* --- hashes: answering ------------------------------------------------------------------------------ */
+/* --- hashes: answering ----------------------------------------------------------------------- */
 
 static void peer_reject_hashes(struct peer *p, const struct merkle_request *q)
 {

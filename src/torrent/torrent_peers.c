@@ -7,7 +7,7 @@
 #define EVICT_AGE_US     (60u * (uint64_t)US_PER_S) /* ours: nobody is judged sooner */
 #define PEX_PEERS_MAX    512u
 
-/* --- whom we talk to ------------------------------------------------------------------------------ */
+/* --- whom we talk to ------------------------------------------------------------------------- */
 
 bool session_is_addr_allowed(struct session *s, const struct addr *a)
 {
@@ -42,7 +42,7 @@ void session_ban(struct session *s, const struct addr *a, struct torrent *t, con
             peer_close(p, true);
 }
 
-/* --- dialling --------------------------------------------------------------------------------------- */
+/* --- dialling -------------------------------------------------------------------------------- */
 
 static bool torrent_can_dial(const struct torrent *t)
 {
@@ -98,7 +98,7 @@ void torrent_close_peers(struct torrent *t)
     peer_close(p, false);
 }
 
-/* --- room for a newcomer ------------------------------------------------------------------------- */
+/* --- room for a newcomer --------------------------------------------------------------------- */
 
 /* The less, the less useful. */
 static uint64_t peer_worth(struct peer *p)
@@ -131,7 +131,7 @@ bool torrent_make_room(struct torrent *t)
     return true;
 }
 
-/* --- trackers -------------------------------------------------------------------------------------- */
+/* --- trackers -------------------------------------------------------------------------------- */
 
 void torrent_update_progress(struct torrent *t)
 {
@@ -256,7 +256,7 @@ void session_announcer_pump(struct session *s)
         announcer_do(s, &w);
 }
 
-/* --- names in magnet links ------------------------------------------------------------------------ */
+/* --- names in magnet links ------------------------------------------------------------------- */
 
 void torrent_resolve_peer(struct torrent *t, const char *host, uint16_t port)
 {
@@ -275,7 +275,7 @@ struct job *torrent_resolve_free(struct job *job)
     return NULL;
 }
 
-/* --- gossip (BEP 11) ------------------------------------------------------------------------------ */
+/* --- gossip (BEP 11) ------------------------------------------------------------------------- */
 
 bool peer_does_pex(const struct peer *p)
 {

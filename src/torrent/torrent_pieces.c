@@ -17,7 +17,7 @@ static uint32_t piece_run_len(const struct piece_in *pi, uint32_t first, uint32_
     return (uint32_t)u64_min((uint64_t)n * BLOCK_LEN, pi->data_len - begin);
 }
 
-/* --- life ------------------------------------------------------------------------------------------ */
+/* --- life ------------------------------------------------------------------------------------ */
 
 struct piece_in *piece_in_find(const struct torrent *t, uint32_t piece)
 {
@@ -99,7 +99,7 @@ bool torrent_has_piece_jobs(const struct torrent *t)
     return false;
 }
 
-/* --- blame ------------------------------------------------------------------------------------------ */
+/* --- blame ----------------------------------------------------------------------------------- */
 
 static void torrent_update_parole(struct torrent *t)
 {
@@ -214,7 +214,7 @@ void torrent_on_blame_read(struct piece_in *pi, const struct err *err)
     piece_reset(pi);
 }
 
-/* --- verdicts --------------------------------------------------------------------------------------- */
+/* --- verdicts -------------------------------------------------------------------------------- */
 
 static void piece_is_good(struct piece_in *pi)
 {
@@ -350,7 +350,7 @@ static void piece_all_written(struct piece_in *pi)
                        torrent_judge(t, pi->piece, v1, (const uint8_t(*)[SHA256_LEN])pi->leaves));
 }
 
-/* --- writing ---------------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
 static bool torrent_can_put(const struct torrent *t)
 {
@@ -441,7 +441,7 @@ void torrent_take_block(struct torrent *t, const struct wire_block *b, uint8_t *
     piece_try_put(pi, false);
 }
 
-/* --- answers ----------------------------------------------------------------------------------------- */
+/* --- answers --------------------------------------------------------------------------------- */
 
 /* The torrent stopped: blocks that are not written are given up. */
 static void piece_release(struct piece_in *pi)
@@ -540,7 +540,7 @@ void torrent_on_put(struct piece_in *pi, const struct err *err)
         piece_release(pi);
 }
 
-/* --- v2: leaves were proven ------------------------------------------------------------------------- */
+/* --- v2: leaves were proven ------------------------------------------------------------------ */
 
 /* Blocks that differ from their leaves go back to the picker and their senders are named. */
 static uint32_t piece_drop_false_blocks(struct piece_in *pi, const uint8_t (*want)[SHA256_LEN])
@@ -602,7 +602,7 @@ void torrent_leaves_expire(struct torrent *t)
         piece_reset(pi);
 }
 
-/* --- storage was opened again ----------------------------------------------------------------------- */
+/* --- storage was opened again ---------------------------------------------------------------- */
 
 static uint32_t piece_written_len(const struct piece_in *pi)
 {
@@ -625,7 +625,7 @@ void torrent_forget_unwritten(struct torrent *t)
     }
 }
 
-/* --- pressure ---------------------------------------------------------------------------------------- */
+/* --- pressure -------------------------------------------------------------------------------- */
 
 /* The longest run of cached blocks anywhere in the piece. */
 static uint32_t piece_longest_run(const struct piece_in *pi, uint32_t *out_first)

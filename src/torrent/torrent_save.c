@@ -18,7 +18,7 @@ void torrent_save_soon(struct torrent *t)
             t->s->now_us + SAVE_US + (uint64_t)t->resume_out.len * US_PER_S / SAVE_BYTES_PER_S;
 }
 
-/* --- the blob ----------------------------------------------------------------------------------- */
+/* --- the blob -------------------------------------------------------------------------------- */
 
 struct save_parts {
     struct buf peers4, peers6, files, torrent;
@@ -122,7 +122,7 @@ static bool torrent_build_resume(struct torrent *t, bool is_clean)
     return ok && !t->resume_out.err;
 }
 
-/* --- the jobs ------------------------------------------------------------------------------------- */
+/* --- the jobs -------------------------------------------------------------------------------- */
 
 static bool torrent_is_stopping(const struct torrent *t)
 {
@@ -232,7 +232,7 @@ static void torrent_start_close(struct torrent *t)
         session_set_timer(t->s, &t->timer, t->s->now_us + US_PER_S); /* tried again */
 }
 
-/* --- what is due ------------------------------------------------------------------------------------ */
+/* --- what is due ----------------------------------------------------------------------------- */
 
 /* Nothing is being written and all of it is synced: a state that a next start need not doubt. */
 static bool torrent_can_be_clean(const struct torrent *t)

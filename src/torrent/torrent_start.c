@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
-/* --- resume data: totals, peers and metadata at once; the pieces when the files are known --------- */
+/* --- resume data: totals, peers and metadata at once; the pieces when the files are known ---- */
 
 static void torrent_adopt_peers(struct torrent *t, const struct resume *r)
 {
@@ -58,7 +58,7 @@ void torrent_adopt_resume(struct torrent *t, struct bytes in)
     buf_put(&t->resume_in, in); /* without memory: everything is checked */
 }
 
-/* --- opening ---------------------------------------------------------------------------------------- */
+/* --- opening --------------------------------------------------------------------------------- */
 
 void torrent_open(struct torrent *t)
 {
@@ -207,7 +207,7 @@ void torrent_on_opened(struct torrent *t, const struct err *err)
     }
 }
 
-/* --- checking ---------------------------------------------------------------------------------------- */
+/* --- checking -------------------------------------------------------------------------------- */
 
 bool torrent_checks_v2(const struct torrent *t, uint32_t piece)
 {

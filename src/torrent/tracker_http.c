@@ -10,7 +10,7 @@
 #define PORT_HTTP          80u
 #define PORT_HTTPS         443u
 
-/* --- request URLs ------------------------------------------------------------------------------- */
+/* --- request URLs ---------------------------------------------------------------------------- */
 
 static size_t find(struct bytes text, char c)
 {
@@ -134,7 +134,7 @@ enum err_code tracker_http_scrape_url(struct bytes announce_url,
     return end_url(out);
 }
 
-/* --- replies ------------------------------------------------------------------------------------ */
+/* --- replies --------------------------------------------------------------------------------- */
 
 static enum err_code malformed(struct err *err, const char *what, struct bencode_value at)
 {
@@ -338,7 +338,7 @@ enum err_code tracker_http_read_scrape(struct bytes body, struct mem *mem,
     return code;
 }
 
-/* --- announce URLs ------------------------------------------------------------------------------ */
+/* --- announce URLs --------------------------------------------------------------------------- */
 
 static bool take_scheme(struct bytes *text, struct tracker_url *out)
 {

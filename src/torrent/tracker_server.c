@@ -47,7 +47,7 @@ struct tracker_server {
     uint64_t counters[TRACKER_SERVER_N_COUNTERS];
 };
 
-/* --- life ---------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 static void fill_defaults(struct tracker_server_config *c)
 {
@@ -97,7 +97,7 @@ void tracker_server_free(struct tracker_server *s)
     mem_free(s->mem, s);
 }
 
-/* --- allow-list ---------------------------------------------------------------------------------- */
+/* --- allow-list ------------------------------------------------------------------------------ */
 
 static int compare_hashes(const void *a, const void *b)
 {
@@ -195,7 +195,7 @@ enum err_code tracker_server_set_allow_list(struct tracker_server *s, struct byt
     return ERR_OK;
 }
 
-/* --- HTTP: queries ------------------------------------------------------------------------------- */
+/* --- HTTP: queries --------------------------------------------------------------------------- */
 
 enum parameter_bit { HAS_INFOHASH = 1, HAS_PORT = 2, HAS_LEFT = 4 };
 
@@ -329,7 +329,7 @@ static void read_query(struct bytes query, struct query *q)
         refuse(q, TRACKER_SERVER_PORT_MISSING, "port is missing or not 0 to 65535");
 }
 
-/* --- HTTP: replies ------------------------------------------------------------------------------- */
+/* --- HTTP: replies --------------------------------------------------------------------------- */
 
 static void write_int(struct writer *w, const char *key, uint64_t value)
 {
@@ -543,7 +543,7 @@ uint32_t tracker_server_http(struct tracker_server *s, uint64_t now_us, struct b
     return 200;
 }
 
-/* --- UDP (BEP 15) -------------------------------------------------------------------------------- */
+/* --- UDP (BEP 15) ---------------------------------------------------------------------------- */
 
 /* The connection id of an address in an epoch. Not of its port: an address translator may give each
  * request another one. */
@@ -707,7 +707,7 @@ size_t tracker_server_udp(struct tracker_server *s, uint64_t now_us, const struc
     return w.pos;
 }
 
-/* --- the rest ------------------------------------------------------------------------------------ */
+/* --- the rest -------------------------------------------------------------------------------- */
 
 void tracker_server_tick(struct tracker_server *s, uint64_t now_us)
 {

@@ -90,7 +90,7 @@ struct tracker_udp_request {
     uint8_t body[];
 };
 
-/* --- life -------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 enum err_code tracker_udp_init(struct tracker_udp *u, struct mem *mem, uint64_t rng_seed,
                                size_t n_requests_max, size_t n_endpoints_max)
@@ -128,7 +128,7 @@ void tracker_udp_clear(struct tracker_udp *u)
     map_clear(&u->endpoints);
 }
 
-/* --- transactions and the queue of datagrams ---------------------------------------------------- */
+/* --- transactions and the queue of datagrams ------------------------------------------------- */
 
 /* A fresh transaction id for t; false when memory says no. */
 static bool transaction_begin(struct tracker_udp *u, struct transaction t, uint32_t *out)
@@ -160,7 +160,7 @@ static void send_never(struct tracker_udp *u, struct sender *s)
         list_remove(&u->to_send, &s->in_to_send);
 }
 
-/* --- endpoints ---------------------------------------------------------------------------------- */
+/* --- endpoints ------------------------------------------------------------------------------- */
 
 static void endpoint_end_connect(struct tracker_udp *u, struct tracker_udp_endpoint *e,
                                  enum endpoint_state next)
@@ -245,7 +245,7 @@ static bool endpoint_connect(struct tracker_udp *u, struct tracker_udp_endpoint 
     return true;
 }
 
-/* --- requests ----------------------------------------------------------------------------------- */
+/* --- requests -------------------------------------------------------------------------------- */
 
 /* Takes the request out of everything but the map of tokens. */
 static void request_detach(struct tracker_udp *u, struct tracker_udp_request *r)
@@ -422,7 +422,7 @@ void tracker_udp_cancel(struct tracker_udp *u, uint64_t token)
         request_free(u, r);
 }
 
-/* --- replies ------------------------------------------------------------------------------------ */
+/* --- replies --------------------------------------------------------------------------------- */
 
 /* Sends all that waited for the id. */
 static void on_connected(struct tracker_udp *u, uint64_t now_us, struct tracker_udp_endpoint *e,
@@ -569,7 +569,7 @@ bool tracker_udp_on_datagram(struct tracker_udp *u, uint64_t now_us, const struc
     return true;
 }
 
-/* --- what is wanted ----------------------------------------------------------------------------- */
+/* --- what is wanted -------------------------------------------------------------------------- */
 
 static uint64_t retry_at_us(uint64_t now_us, unsigned n)
 {
@@ -713,7 +713,7 @@ unsigned tracker_udp_n_retries(const struct tracker_udp *u, uint64_t token)
     return r ? r->n : 0;
 }
 
-/* --- invariants --------------------------------------------------------------------------------- */
+/* --- invariants ------------------------------------------------------------------------------ */
 
 static void check_request(const struct tracker_udp *u, const struct tracker_udp_request *r)
 {

@@ -11,7 +11,7 @@
 #define REJECT_PAUSE_US US_PER_S
 #define READ_BLOCKS     (WIRE_SCRATCH_LEN / BLOCK_LEN + 1)
 
-/* --- requests ---------------------------------------------------------------------------------------- */
+/* --- requests -------------------------------------------------------------------------------- */
 
 void peer_update_interest(struct peer *p)
 {
@@ -52,7 +52,7 @@ void peer_request_more(struct peer *p)
         return;
     if (p->n_rejects >= REJECTS_FEW && s->now_us < p->rejected_at_us + REJECT_PAUSE_US)
         return;
-    uint32_t pending = p->pp.n_requests - p->pp.n_late;
+    uint32_t pending = p->pp.n_requests; /* late ones too: the peer still owes them */
     uint32_t target = pipeline_target(&p->pipeline, s->cache.n_max * BLOCK_LEN);
     if (pending >= target || (pending && target - pending < u64_min(REFILL_MIN, target / 4)))
         return;
@@ -157,7 +157,7 @@ void peer_requests_tick(struct peer *p)
     session_mark_torrent(p->t);
 }
 
-/* --- blocks in --------------------------------------------------------------------------------------- */
+/* --- blocks in ------------------------------------------------------------------------------- */
 
 static void peer_on_unrequested(struct peer *p)
 {
@@ -258,7 +258,7 @@ void peer_drop_block(struct peer *p)
     p->block = NULL;
 }
 
-/* --- lending ----------------------------------------------------------------------------------------- */
+/* --- lending --------------------------------------------------------------------------------- */
 
 static size_t session_cache_free(const struct session *s)
 {

@@ -7,7 +7,7 @@
 #define REFUSED_GRACE_US 10000000u /* ours: after a choke, requests that were on their way */
 #define FAST_TIMES       2u /* ours: how often the allowed fast set is given to a choked peer */
 
-/* --- choking ---------------------------------------------------------------------------------------- */
+/* --- choking --------------------------------------------------------------------------------- */
 
 void peer_on_interested(struct peer *p, bool is_interested)
 {
@@ -86,7 +86,7 @@ static bool peer_is_allowed_fast(const struct peer *p, const struct wire_block *
     return false;
 }
 
-/* --- requests in ------------------------------------------------------------------------------------- */
+/* --- requests in ----------------------------------------------------------------------------- */
 
 static void peer_refuse_request(struct peer *p, const struct wire_block *b)
 {
@@ -148,7 +148,7 @@ void peer_on_cancel(struct peer *p, const struct wire_block *b)
         COUNT(p->s, cancel_unknown);
 }
 
-/* --- blocks out -------------------------------------------------------------------------------------- */
+/* --- blocks out ------------------------------------------------------------------------------ */
 
 static void peer_send_block(struct peer *p, const struct wire_block *b)
 {

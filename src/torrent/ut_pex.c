@@ -73,7 +73,7 @@ struct pex_peer ut_pex_dropped(const struct ut_pex_msg *m, size_t index)
     return entry(m->dropped4, none, m->dropped6, none, index);
 }
 
-/* --- writing ---------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
 static size_t count(const struct pex_peer *peers, size_t n, enum addr_family family)
 {

@@ -24,8 +24,7 @@ void wire_in_set_n_pieces(struct wire_in *w, uint32_t n_pieces)
     w->n_pieces = n_pieces;
 }
 
-/* --- input ---------------------------------------------------------------------------------------
- */
+/* --- input ----------------------------------------------------------------------------------- */
 
 size_t wire_in_lend(struct wire_in *w, struct span scratch, struct span *out, size_t out_cap)
 {
@@ -65,8 +64,7 @@ void wire_in_feed(struct wire_in *w, struct bytes in)
         w->in.len = 0;
 }
 
-/* --- gathering a message -------------------------------------------------------------------------
- */
+/* --- gathering a message --------------------------------------------------------------------- */
 
 static bool fail(struct wire_in *w, struct wire_event *out, enum err_code code, const char *what,
                  uint64_t got, uint64_t want)
@@ -144,8 +142,7 @@ static void let_go(struct wire_in *w)
     w->is_keep_given = false;
 }
 
-/* --- states: each gives an event, or false when the batch is drained -----------------------------
- */
+/* --- states: each gives an event, or false when the batch is drained ------------------------- */
 
 /* Always through `small`, so that a wrong beginning is seen with its first byte. */
 static bool next_handshake(struct wire_in *w, struct wire_event *out)
@@ -319,8 +316,7 @@ bool wire_in_next(struct wire_in *w, struct wire_event *out)
     return false;
 }
 
-/* --- the block under way -------------------------------------------------------------------------
- */
+/* --- the block under way --------------------------------------------------------------------- */
 
 void wire_in_place(struct wire_in *w, uint8_t *buf)
 {

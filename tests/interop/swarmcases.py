@@ -2,7 +2,7 @@
 shoal download from it? Parameterised by kind of torrent and by file or magnet link.
 """
 
-from swarmlib import (Shoal, ShoalTracker, infohash_v1, make_tree, same_tree, shoal_create, shoal_get, shoal_run,
+from swarmlib import (Shoal, ShoalTracker, infohash_v1, make_pad_files, make_tree, same_tree, shoal_create, shoal_get, shoal_run,
                       shoal_seed, wait_for)
 
 SIZES = {"a/one.bin": 1_400_000, "a/two.txt": 17, "b/c/three.bin": 2_300_000, "four": 70_000}
@@ -55,6 +55,7 @@ def downloads_from_shoal(lab, start, kind="--v1", is_magnet=False, udp=False):
 def seeds_to_shoal(lab, start, kind="--v1", is_magnet=False, udp=False):
     """start(ground, torrent file, folder with the data) starts the foreign seed."""
     ground = Ground(lab, kind, udp)
+    make_pad_files(ground.torrent, ground.src)
     start(ground, ground.torrent, ground.src)
     ground.wait_announced(1)
     get = shoal_get(lab, ground.source(is_magnet), ground.out("out-shoal"))

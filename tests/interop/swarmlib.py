@@ -97,9 +97,40 @@ def make_tree(folder, seed, sizes):
     return folder
 
 
+def bdecode(data, at=0):
+    """Bencoding to Python values: (value, where it ends). For torrents that shoal made."""
+    kind = data[at:at + 1]
+    if kind == b"i":
+        end = data.index(b"e", at)
+        return int(data[at + 1:end]), end + 1
+    if kind in (b"l", b"d"):
+        items, at = [], at + 1
+        while data[at:at + 1] != b"e":
+            item, at = bdecode(data, at)
+            items.append(item)
+        return (items if kind == b"l" else dict(zip(items[::2], items[1::2]))), at + 1
+    colon = data.index(b":", at)
+    end = colon + 1 + int(data[at:colon])
+    return data[colon + 1:end], end
+
+
+def make_pad_files(torrent, folder):
+    """Writes the pad files (BEP 47) of a torrent: clients that do not know them want them on disk to seed."""
+    with open(torrent, "rb") as f:
+        info = bdecode(f.read())[0][b"info"]
+    for entry in info.get(b"files", []):
+        if b"p" in entry.get(b"attr", b""):
+            path = os.path.join(folder, *[part.decode() for part in [info[b"name"], *entry[b"path"]]])
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as f:
+                f.truncate(entry[b"length"])
+
+
 def files_of(folder):
+    """Relative paths of all files, pad files aside."""
     out = []
-    for root, _, names in os.walk(folder):
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name != ".pad"]
         out += [os.path.relpath(os.path.join(root, name), folder) for name in names]
     return sorted(out)
 
@@ -277,7 +308,8 @@ class ShoalTracker(Process):
             return False
 
     def n_peers(self):
-        return self.stats()["peers"]
+        stats = self.stats()
+        return stats["peers_ipv4"] + stats["peers_ipv6"]
 
     def stats(self):
         return json.load(urllib.request.urlopen(f"http://{self.ip}:{self.port}/stats.json", timeout=5))

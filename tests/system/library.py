@@ -12,6 +12,10 @@ ROOT = os.environ["SHOAL_SOURCE_ROOT"]
 BUILD = os.path.dirname(os.path.dirname(SHOAL))
 
 
+# What docs/building.md tells those who link libshoal.a beside Debian's shared libraries.
+STATIC_NEEDS = ["-lcrypto", "-luv", "-lcurl", "-lmicrohttpd", "-lsqlite3", "-pthread"]
+
+
 def run(*argv, **kw):
     r = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False, **kw)
     assert r.returncode == 0, f"{argv}: {r.stdout}{r.stderr}"
@@ -39,7 +43,7 @@ def static_library_hides_the_rest(place):
     assert names == declared(), names ^ declared()
 
 
-def installed_and_linked(place, *flags):
+def installed_and_linked(place, is_static=False):
     if "sanitize=none" not in run("meson", "introspect", "--buildoptions", BUILD).replace('"', "").replace(" ", "") \
             and "asan" in BUILD:
         raise Skip("a sanitizer build is not installed")
@@ -47,14 +51,12 @@ def installed_and_linked(place, *flags):
     run("meson", "install", "-C", BUILD, "--no-rebuild", "--quiet", env=env)
     found = [os.path.join(r, "pkgconfig") for r, d, _ in os.walk(place.path("dest")) if "pkgconfig" in d]
     pc = dict(os.environ, PKG_CONFIG_PATH=found[0], PKG_CONFIG_SYSROOT_DIR=place.path("dest"))
-    args = run("pkg-config", "--cflags", "--libs", *flags, "shoal", env=pc).split()
+    args = run("pkg-config", "--cflags", "--libs", "shoal", env=pc).split()
     source = os.path.join(ROOT, "examples", "download.c")
     program = place.path("download")
-    if flags:
+    if is_static:
         libdir = os.path.dirname(found[0])
-        args = [a for a in args if a != "-lshoal"]
-        args.insert(0, os.path.join(libdir, "libshoal.a"))
-        args = [a for a in args if a.startswith("-I")] + [a for a in args if not a.startswith("-I")]
+        args = [a for a in args if a.startswith("-I")] + [os.path.join(libdir, "libshoal.a")] + STATIC_NEEDS
     run("cc", source, *args, "-o", program)
     data = make_tree(place.folder("src", "data"), 4, {"a": 900_000, "b/c": 3})
     torrent = create(place, data)
@@ -70,7 +72,7 @@ def shared_linking(place):
 
 
 def static_linking(place):
-    installed_and_linked(place, "--static")
+    installed_and_linked(place, is_static=True)
 
 
 def headers_stand_alone(place):

@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <sched.h>
 
-/* --- a world: loop, server, client -------------------------------------------------------------------- */
+/* --- a world: loop, server, client ----------------------------------------------------------- */
 
 struct answer {
     unsigned n;
@@ -114,7 +114,7 @@ static const char *url_of(const struct world *w, const char *rest)
     return url;
 }
 
-/* --- a server that says what it was told, whatever it is asked ------------------------------------------- */
+/* --- a server that says what it was told, whatever it is asked ------------------------------- */
 
 struct canned {
     int fd;
@@ -204,7 +204,7 @@ static const struct answer *fetch_canned(struct world *w, const void *data, size
     return a;
 }
 
-/* --- client and server --------------------------------------------------------------------------------- */
+/* --- client and server ----------------------------------------------------------------------- */
 
 static void a_request_comes_as_it_was_written(void **state)
 {
@@ -364,7 +364,7 @@ static void server_limits_connections(void **state)
     world_free(w);
 }
 
-/* --- the client and bad servers ----------------------------------------------------------------------- */
+/* --- the client and bad servers -------------------------------------------------------------- */
 
 /* gzip of 200,000 zero bytes (made with Python's gzip, mtime 0) */
 static const uint8_t bomb[] = {

@@ -241,7 +241,7 @@ static void pair_give_file(struct pair *p)
     assert_true(p->a->file_fd >= 0);
 }
 
-/* --- connecting -------------------------------------------------------------------------------------- */
+/* --- connecting ------------------------------------------------------------------------------ */
 
 static bool b_has_5(struct pair *p)
 {
@@ -394,7 +394,7 @@ static void ports_fall_back_as_asked(void **state)
     pair_clear(&p);
 }
 
-/* --- refusing ---------------------------------------------------------------------------------------- */
+/* --- refusing -------------------------------------------------------------------------------- */
 
 static int dial_plainly(uint16_t port)
 {
@@ -483,7 +483,7 @@ static void accepting_without_descriptors(void **state)
     pair_clear(&p);
 }
 
-/* --- flow -------------------------------------------------------------------------------------------- */
+/* --- flow ------------------------------------------------------------------------------------ */
 
 static void more_than_the_room_closes(void **state)
 {

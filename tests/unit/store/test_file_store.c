@@ -9,7 +9,7 @@
 
 #define PIECE_LEN 65536u
 
-/* --- a world: a torrent, a folder, a store --------------------------------------------------------- */
+/* --- a world: a torrent, a folder, a store --------------------------------------------------- */
 
 static const struct fixture_file tree[] = {
     {"a/one", 100000, "", NULL},      {"a/two", 3, "x", NULL},
@@ -125,7 +125,7 @@ static void assert_file(const struct world *w, const char *name, uint32_t file)
     free(got.data);
 }
 
-/* --- writing and reading --------------------------------------------------------------------------- */
+/* --- writing and reading --------------------------------------------------------------------- */
 
 static void writes_a_tree(void **state)
 {
@@ -287,7 +287,7 @@ static void full_allocation_takes_the_space(void **state)
     world_clear(&w);
 }
 
-/* --- names ------------------------------------------------------------------------------------------ */
+/* --- names ----------------------------------------------------------------------------------- */
 
 static void planted_links_lead_nowhere(void **state)
 {
@@ -370,7 +370,7 @@ static void beneath_refuses_what_leads_out(void **state)
     test_remove_dir(dir);
 }
 
-/* --- trouble ----------------------------------------------------------------------------------------- */
+/* --- trouble --------------------------------------------------------------------------------- */
 
 static struct {
     atomic_int write_errno, read_errno, sync_errno, allocate_errno;
@@ -590,7 +590,7 @@ static void a_folder_that_cannot_be_made(void **state)
     world_clear(&w);
 }
 
-/* --- descriptors -------------------------------------------------------------------------------------- */
+/* --- descriptors ----------------------------------------------------------------------------- */
 
 static void descriptors_are_bounded(void **state)
 {
@@ -650,7 +650,7 @@ static void out_of_descriptors(void **state)
     world_clear(&w);
 }
 
-/* --- threads ------------------------------------------------------------------------------------------- */
+/* --- threads --------------------------------------------------------------------------------- */
 
 struct racer {
     struct world *w;

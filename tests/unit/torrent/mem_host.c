@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --- files ------------------------------------------------------------------------------------- */
+/* --- files ----------------------------------------------------------------------------------- */
 
 struct mem_file *mem_node_file(struct mem_node *n, const char *path)
 {
@@ -100,7 +100,7 @@ static void store_write(struct mem_node *n, struct mem_store *s, uint32_t piece,
     }
 }
 
-/* --- jobs --------------------------------------------------------------------------------------- */
+/* --- jobs ------------------------------------------------------------------------------------ */
 
 static struct mem_job *job_add(struct mem_node *n, enum mem_job_kind kind, uint64_t job,
                                uint32_t torrent, void *request)
@@ -307,7 +307,7 @@ static void job_answer(struct mem_node *n, size_t index)
     free(j.copy);
 }
 
-/* --- the table ---------------------------------------------------------------------------------- */
+/* --- the table ------------------------------------------------------------------------------- */
 
 static struct mem_conn *conn_find(struct mem_node *n, uint32_t conn, int *out_end)
 {
@@ -489,7 +489,7 @@ static void h_resume_save(void *ctx, uint64_t job, struct bytes key, struct byte
     memcpy(j->copy, resume.data, resume.len);
 }
 
-/* --- nodes -------------------------------------------------------------------------------------- */
+/* --- nodes ----------------------------------------------------------------------------------- */
 
 struct mem_world *mem_world_new(uint64_t seed)
 {
@@ -610,7 +610,7 @@ void mem_world_free(struct mem_world *w)
     free(w);
 }
 
-/* --- the wheel ---------------------------------------------------------------------------------- */
+/* --- the wheel ------------------------------------------------------------------------------- */
 
 static struct mem_node *node_at(struct mem_world *w, const struct addr *a)
 {
@@ -803,7 +803,7 @@ bool mem_world_run_for(struct mem_world *w, uint64_t us)
     return mem_world_run(w, w->now_us + us, NULL, NULL);
 }
 
-/* --- hand-made peers ---------------------------------------------------------------------------- */
+/* --- hand-made peers ------------------------------------------------------------------------- */
 
 uint32_t mem_raw_dial(struct mem_world *w, struct mem_node *n, const struct addr *from)
 {

@@ -251,7 +251,7 @@ static void add_other_peer(struct world *w, const uint8_t *hash, uint8_t host)
                      200);
 }
 
-/* --- life of an announce --------------------------------------------------------------------------- */
+/* --- life of an announce --------------------------------------------------------------------- */
 
 static const char *const urls[] = {"http://t0.test/announce", "udp://t0.test:6969/announce"};
 
@@ -418,7 +418,7 @@ static void test_partial_seed_is_paused(void **state)
     end(w);
 }
 
-/* --- when ------------------------------------------------------------------------------------------ */
+/* --- when ------------------------------------------------------------------------------------ */
 
 static void test_want_peers_obeys_min_interval(void **state)
 {
@@ -515,7 +515,7 @@ static void test_retry_in(void **state)
     end(w);
 }
 
-/* --- tiers (BEP 12) -------------------------------------------------------------------------------- */
+/* --- tiers (BEP 12) -------------------------------------------------------------------------- */
 
 static void test_tiers_in_order(void **state)
 {
@@ -606,7 +606,7 @@ static void test_tracker_added_while_running(void **state)
     end(w);
 }
 
-/* --- refusals -------------------------------------------------------------------------------------- */
+/* --- refusals -------------------------------------------------------------------------------- */
 
 static void test_bad_answers(void **state)
 {
@@ -719,7 +719,7 @@ static void test_late_and_strange_answers(void **state)
     end(w);
 }
 
-/* --- stopping -------------------------------------------------------------------------------------- */
+/* --- stopping -------------------------------------------------------------------------------- */
 
 static void test_stop_is_bounded(void **state)
 {
@@ -778,7 +778,7 @@ static void test_restart_while_stopping(void **state)
     end(w);
 }
 
-/* --- many ------------------------------------------------------------------------------------------ */
+/* --- many ------------------------------------------------------------------------------------ */
 
 static void test_many_torrents_share(void **state)
 {
@@ -852,7 +852,7 @@ static void test_udp_requests_at_once_are_bounded(void **state)
     end(w);
 }
 
-/* --- scrape ---------------------------------------------------------------------------------------- */
+/* --- scrape ---------------------------------------------------------------------------------- */
 
 static void test_scrape(void **state)
 {
@@ -879,7 +879,7 @@ static void test_scrape(void **state)
     end(w);
 }
 
-/* --- memory ---------------------------------------------------------------------------------------- */
+/* --- memory ---------------------------------------------------------------------------------- */
 
 static bool run_once(struct mem *mem, void *ctx)
 {

@@ -188,8 +188,7 @@ static void test_shortage_of_memory(void **state)
     assert_true(test_fail_sweep(run_short, NULL) > 10);
 }
 
-/* --- ban_list ----------------------------------------------------------------------------------------
- */
+/* --- ban_list -------------------------------------------------------------------------------- */
 
 static void test_bans(void **state)
 {

@@ -9,7 +9,7 @@ static enum err_code read_str(const char *text, struct ext_peer *peer, struct er
     return code;
 }
 
-/* --- reading ---------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 static void test_everything(void **state)
 {
@@ -227,7 +227,7 @@ static void test_capture(void **state)
     free(file.data);
 }
 
-/* --- writing ---------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
 static void test_golden(void **state)
 {

@@ -75,7 +75,7 @@ static bool next(struct world *w, uint64_t now_us, uint32_t conn, struct merkle_
     return is_some;
 }
 
-/* --- a whole magnet --------------------------------------------------------------------------- */
+/* --- a whole magnet -------------------------------------------------------------------------- */
 
 static const struct {
     uint32_t piece_len;
@@ -195,7 +195,7 @@ static void test_requests_golden(void **state)
     end(&w);
 }
 
-/* --- what peers do wrong ---------------------------------------------------------------------- */
+/* --- what peers do wrong --------------------------------------------------------------------- */
 
 static void test_liar(void **state)
 {
@@ -300,7 +300,7 @@ static void test_reject_and_timeout(void **state)
     end(&w);
 }
 
-/* --- who is asked for what -------------------------------------------------------------------- */
+/* --- who is asked for what ------------------------------------------------------------------- */
 
 static void test_have(void **state)
 {
@@ -362,7 +362,7 @@ static void test_limits(void **state)
     end(&w);
 }
 
-/* --- serving ---------------------------------------------------------------------------------- */
+/* --- serving --------------------------------------------------------------------------------- */
 
 static void test_serve_refuses(void **state)
 {
@@ -521,7 +521,7 @@ static void test_serve_evicts(void **state)
     end(&w);
 }
 
-/* --- memory that fails ------------------------------------------------------------------------ */
+/* --- memory that fails ----------------------------------------------------------------------- */
 
 static bool run_sweep(struct mem *mem, void *ctx)
 {

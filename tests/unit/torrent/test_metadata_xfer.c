@@ -5,7 +5,7 @@
 
 #define INFO_CAP (40u * METADATA_PIECE_LEN)
 
-/* --- a world: peers that answer from copies of their own -------------------------------------- */
+/* --- a world: peers that answer from copies of their own ------------------------------------- */
 
 static uint8_t truth[INFO_CAP], lies[INFO_CAP];
 
@@ -97,7 +97,7 @@ static void assert_done(struct fixture *x)
     assert_int_equal(metadata_fetch_deadline_us(x->fetch), DEADLINE_NEVER);
 }
 
-/* --- fetching --------------------------------------------------------------------------------- */
+/* --- fetching -------------------------------------------------------------------------------- */
 
 static void test_sizes(void **state)
 {
@@ -242,7 +242,7 @@ static void test_liar_named_later(void **state)
     end(&x);
 }
 
-/* --- sizes that disagree ---------------------------------------------------------------------- */
+/* --- sizes that disagree --------------------------------------------------------------------- */
 
 static void test_size_majority(void **state)
 {
@@ -339,7 +339,7 @@ static void test_size_changes(void **state)
     end(&x);
 }
 
-/* --- time-outs, rejects, departures ----------------------------------------------------------- */
+/* --- time-outs, rejects, departures ---------------------------------------------------------- */
 
 static void test_timeout_asks_another(void **state)
 {
@@ -443,7 +443,7 @@ static void test_unasked(void **state)
     end(&x);
 }
 
-/* --- limits ----------------------------------------------------------------------------------- */
+/* --- limits ---------------------------------------------------------------------------------- */
 
 /* The table of peers is bounded; those that left make room, even when they had supplied pieces. */
 static void test_overfill(void **state)
@@ -522,7 +522,7 @@ static void test_no_memory(void **state)
     }
 }
 
-/* --- serving ---------------------------------------------------------------------------------- */
+/* --- serving --------------------------------------------------------------------------------- */
 
 static void test_serve(void **state)
 {

@@ -188,7 +188,7 @@ static void test_info_tail(void **state)
     mem_check_empty(&mem);
 }
 
-/* --- names ---------------------------------------------------------------------------------------- */
+/* --- names ----------------------------------------------------------------------------------- */
 
 /* A v1 torrent whose files are given as bencoded parts of their dictionaries. */
 static struct metainfo *read_files(struct mem *mem, const char *const *parts, size_t n,
@@ -332,7 +332,7 @@ static void test_deep_path(void **state)
     }
 }
 
-/* --- what stands beside ------------------------------------------------------------------------------ */
+/* --- what stands beside ---------------------------------------------------------------------- */
 
 static const char extras[] =
     "d8:announce9:http://a/13:announce-listl"
@@ -433,7 +433,7 @@ static void test_add_tracker(void **state)
     mem_check_empty(&mem);
 }
 
-/* --- limits -------------------------------------------------------------------------------------------- */
+/* --- limits ---------------------------------------------------------------------------------- */
 
 static void test_limits(void **state)
 {
@@ -461,7 +461,7 @@ static void test_limits(void **state)
     }
 }
 
-/* --- piece layers ---------------------------------------------------------------------------------------- */
+/* --- piece layers ---------------------------------------------------------------------------- */
 
 /* A v2 torrent of two equal files of three pieces each. */
 static void write_layered(struct buf *out, const uint8_t *layer, bool has_layers)
@@ -533,7 +533,7 @@ static void test_layers(void **state)
     mem_check_empty(&mem);
 }
 
-/* --- memory ------------------------------------------------------------------------------------------------ */
+/* --- memory ---------------------------------------------------------------------------------- */
 
 static bool run_sweep(struct mem *mem, void *ctx)
 {

@@ -26,7 +26,7 @@ static bool next(struct pex_out *p, uint64_t now_us, struct pex_peer *peers, siz
     return is_written;
 }
 
-/* --- sending ---------------------------------------------------------------------------------- */
+/* --- sending --------------------------------------------------------------------------------- */
 
 static void test_diffs(void **state)
 {
@@ -158,7 +158,7 @@ static void test_no_memory(void **state)
     mem_check_empty(&mem);
 }
 
-/* --- receiving -------------------------------------------------------------------------------- */
+/* --- receiving ------------------------------------------------------------------------------- */
 
 static struct bytes message(uint8_t *buf, size_t cap, const struct pex_peer *added, size_t n_added,
                             const struct pex_peer *dropped, size_t n_dropped)

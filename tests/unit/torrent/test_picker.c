@@ -6,8 +6,7 @@
 #define MS               1000u
 #define SECOND           1000000u
 
-/* --- a small world with a picker in it ------------------------------------------------------------
- */
+/* --- a small world with a picker in it ------------------------------------------------------- */
 
 struct world {
     struct mem mem;
@@ -94,8 +93,7 @@ static void begin_world(struct world *w)
         good(w, i);
 }
 
-/* --- the model --------------------------------------------------------------------------------------
- */
+/* --- the model ------------------------------------------------------------------------------- */
 
 static void test_model(void **state)
 {
@@ -112,8 +110,7 @@ static void test_model(void **state)
     assert_true(n_good > 1000);
 }
 
-/* --- what is picked --------------------------------------------------------------------------------
- */
+/* --- what is picked -------------------------------------------------------------------------- */
 
 static void test_rarest_of_many(void **state)
 {
@@ -287,8 +284,7 @@ static void test_priority_zero_is_not_asked(void **state)
     world_clear(&w);
 }
 
-/* --- who shares with whom --------------------------------------------------------------------------
- */
+/* --- who shares with whom -------------------------------------------------------------------- */
 
 static void test_speeds_do_not_mix(void **state)
 {
@@ -411,8 +407,7 @@ static void test_a_suspect_works_alone(void **state)
     world_clear(&w);
 }
 
-/* --- the end ---------------------------------------------------------------------------------------
- */
+/* --- the end --------------------------------------------------------------------------------- */
 
 static void test_endgame_is_bounded(void **state)
 {
@@ -505,8 +500,7 @@ static void test_a_swarm_of_stallers_finishes(void **state)
     }
 }
 
-/* --- bounds and shortage ----------------------------------------------------------------------------
- */
+/* --- bounds and shortage --------------------------------------------------------------------- */
 
 static void test_partials_are_bounded(void **state)
 {

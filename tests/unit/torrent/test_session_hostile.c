@@ -16,7 +16,7 @@
 
 static const enum content_version versions[] = {CONTENT_V1, CONTENT_V2, CONTENT_HYBRID};
 
-/* --- liars --------------------------------------------------------------------------------------- */
+/* --- liars ----------------------------------------------------------------------------------- */
 
 static void run_with_liar(unsigned round, uint32_t corrupt_piece, uint32_t piece_len)
 {
@@ -106,7 +106,7 @@ static void test_silent_peer(void **state)
     swarm_free(&sw);
 }
 
-/* --- hand-made peers ------------------------------------------------------------------------------ */
+/* --- hand-made peers ------------------------------------------------------------------------- */
 
 struct raw {
     struct swarm sw;

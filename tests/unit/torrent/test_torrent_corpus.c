@@ -136,7 +136,7 @@ static void test_shared(void **state)
     assert_true(n_ok > 60 && n_error > 30);
 }
 
-/* --- what the reasons spell out ----------------------------------------------------------------- */
+/* --- what the reasons spell out -------------------------------------------------------------- */
 
 static const struct {
     const char *file;

@@ -2,7 +2,7 @@
 #include "test_util.h"
 #include "torrent/tracker_http.h"
 
-/* --- request URLs --------------------------------------------------------------------------------- */
+/* --- request URLs ---------------------------------------------------------------------------- */
 
 static struct tracker_announce announce(void)
 {
@@ -125,7 +125,7 @@ static void test_scrape_url(void **state)
                              "&info_hash=aaaaaaaaaaaaaaaaaaaa");
 }
 
-/* --- replies -------------------------------------------------------------------------------------- */
+/* --- replies --------------------------------------------------------------------------------- */
 
 struct fixture {
     struct mem mem;
@@ -371,7 +371,7 @@ static void test_memory_failures(void **state)
     assert_true(test_fail_sweep(run_once, &f) > 0);
 }
 
-/* --- announce URLs -------------------------------------------------------------------------------- */
+/* --- announce URLs --------------------------------------------------------------------------- */
 
 static void test_url_parse(void **state)
 {

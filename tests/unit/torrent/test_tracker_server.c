@@ -83,7 +83,7 @@ static void from_v6(struct fixture *f)
     assert_int_equal(addr_parse(BYTES_LIT("2001:db8::1"), 50000, &f->from), ERR_OK);
 }
 
-/* --- HTTP ----------------------------------------------------------------------------------------- */
+/* --- HTTP ------------------------------------------------------------------------------------ */
 
 static void test_http_announce(void **state)
 {
@@ -288,7 +288,7 @@ static void test_largest_replies(void **state)
     end(&f);
 }
 
-/* --- the allow-list ------------------------------------------------------------------------------- */
+/* --- the allow-list -------------------------------------------------------------------------- */
 
 static void test_allow_list(void **state)
 {
@@ -337,7 +337,7 @@ static void test_allow_list(void **state)
     end(&f);
 }
 
-/* --- UDP ------------------------------------------------------------------------------------------ */
+/* --- UDP ------------------------------------------------------------------------------------- */
 
 static size_t udp(struct fixture *f, struct bytes packet)
 {
@@ -569,7 +569,7 @@ static void test_udp_replies_fit_a_packet(void **state)
     end(&f);
 }
 
-/* --- memory --------------------------------------------------------------------------------------- */
+/* --- memory ---------------------------------------------------------------------------------- */
 
 static bool run_once(struct mem *mem, void *ctx)
 {

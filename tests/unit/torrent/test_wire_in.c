@@ -7,7 +7,7 @@
 #define LOG_CAP     65536u
 #define STREAM_CAP  (1u << 20)
 
-/* --- an engine of ten lines: writes down what it is told -------------------------------------- */
+/* --- an engine of ten lines: writes down what it is told ------------------------------------- */
 
 struct sink {
     struct wire_in in;
@@ -137,7 +137,7 @@ static void sink_init(struct sink *s, struct mem *mem, uint8_t *block, uint32_t 
     s->block_len = block_len;
 }
 
-/* --- streams ---------------------------------------------------------------------------------- */
+/* --- streams --------------------------------------------------------------------------------- */
 
 static void put_handshake(struct writer *w, uint32_t features)
 {
@@ -215,7 +215,7 @@ static struct bytes random_stream(uint8_t *buf, struct rng *rng)
     return writer_bytes(&w);
 }
 
-/* --- properties ------------------------------------------------------------------------------- */
+/* --- properties ------------------------------------------------------------------------------ */
 
 /* However the input is cut, and whatever the size of the scratch, the events are the same. */
 static void test_split_anywhere(void **state)
@@ -359,7 +359,7 @@ static void test_drop(void **state)
     assert_non_null(strstr(s.log, "block 9 147456 1000;dropped;1(0);"));
 }
 
-/* --- refusals --------------------------------------------------------------------------------- */
+/* --- refusals -------------------------------------------------------------------------------- */
 
 #define F_FAST (WIRE_FAST | WIRE_EXTENSION)
 static const struct {
