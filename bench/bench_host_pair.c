@@ -1,8 +1,8 @@
 /* bench_host_pair: one seed, one downloader, two real sessions on real hosts over loopback.
  *
- *   bench_host_pair [MIB [batch|sendfile [both|seed|get]]]
+ *   bench_host_pair [MIB [batch|sendfile]]
  *
- * "both" runs the two in two processes. Data is made in $TMPDIR (default /tmp) and removed.
+ * Each runs in a process of its own. Data is made in $TMPDIR (default /tmp) and removed.
  */
 #include "base/buf.h"
 #include "crypto/sha.h"
@@ -172,7 +172,8 @@ static void seed_main(struct bytes torrent, const char *dir, int port_fd, int en
     node_end(&n);
 }
 
-static void get_main(struct bytes torrent, const char *dir, uint16_t port, uint64_t len)
+static void get_main(struct bytes torrent, const char *dir, uint16_t port, uint64_t len,
+                     double cpu_before)
 {
     struct node n = {0};
     struct addr to = addr_v4(127, 0, 0, 1, port);
@@ -184,7 +185,7 @@ static void get_main(struct bytes torrent, const char *dir, uint16_t port, uint6
     run_until(&n, TORRENT_SEEDING);
     double s = (double)(clock_now_us() - from_us) / 1e6;
     const struct tcp_counters *c = io_host_tcp_counters(n.host);
-    printf("get:  cpu %.2f s, %llu reads (%.0f KiB each)\n", cpu_s(RUSAGE_SELF),
+    printf("get:  cpu %.2f s, %llu reads (%.0f KiB each)\n", cpu_s(RUSAGE_SELF) - cpu_before,
            (unsigned long long)c->n_reads, (double)c->read_len / (double)c->n_reads / 1024);
     printf("%.0f MiB in %.2f s: %.0f MB/s\n", (double)len / 1048576, s, (double)len / s / 1e6);
     node_end(&n);
@@ -223,8 +224,7 @@ int main(int argc, char **argv)
     uint16_t port;
     CHECK(read(port_pipe[0], &port, sizeof port) == (ssize_t)sizeof port);
     double cpu_before = cpu_s(RUSAGE_SELF);
-    printf("making the data took %.2f s of cpu, not counted below\n", cpu_before);
-    get_main(buf_bytes(&torrent), to, port, len);
+    get_main(buf_bytes(&torrent), to, port, len, cpu_before);
     close(end_pipe[1]);
     int status;
     CHECK(waitpid(pid, &status, 0) == pid && status == 0);

@@ -21,7 +21,7 @@
 #define N_ACCEPTS_PER_TURN 64u
 #define N_SPANS            16u
 #define LISTEN_BACKLOG     512
-#define NOTSENT_LOWAT_LEN  (512 * 1024) /* unsent bytes in the kernel cannot be called back */
+#define NOTSENT_LOWAT_LEN  (128 * 1024) /* unsent bytes in the kernel cannot be called back */
 
 /* --- connections ----------------------------------------------------------------------------- */
 
@@ -39,6 +39,8 @@ static struct tcp_conn *conn_new(struct tcp *n, int fd)
     c->tcp = n;
     c->fd = fd;
     c->batch_len = TCP_BATCH_LEN;
+    c->room_len = size_min(n->config.room_len, TCP_ROOM_LEN_FIRST);
+    c->room_at_us = clock_now_us();
     bqueue_init(&c->out, &n->mem, n->config.room_len + TCP_ROOM_SLACK_LEN);
     n->n_conns++;
     return c;
@@ -376,8 +378,7 @@ static bool accept_one(struct tcp *n, int fd, const struct addr *from)
         return true;
     }
     socket_prepare(fd);
-    c->room_told = n->config.room_len;
-    n->owner.room(n->owner.ctx, id, c->room_told);
+    tcp_out_announce(c);
     return true;
 }
 
@@ -498,8 +499,7 @@ static void connect_ended(struct tcp_conn *c)
     n->owner.connected(n->owner.ctx, c->id);
     if (c->fd < 0 || c->state != TCP_OPEN)
         return;
-    c->room_told = n->config.room_len;
-    n->owner.room(n->owner.ctx, c->id, c->room_told);
+    tcp_out_announce(c);
 }
 
 /* --- reading --------------------------------------------------------------------------------- */

@@ -6,6 +6,9 @@
 #include "io/tcp.h"
 
 #define TCP_ROOM_LEN_DEFAULT (1024u * 1024u)
+#define TCP_ROOM_LEN_FIRST   (256u * 1024u)
+#define TCP_ROOM_LEN_MIN     (160u * 1024u) /* holds the longest block a peer may ask for */
+#define TCP_ROOM_US          500000u /* ours: what the far side takes in that time is queued */
 #define TCP_ROOM_SLACK_LEN   (64u * 1024u)  /* ours: small messages that crossed an announcement */
 #define TCP_BATCH_LEN        (512u * 1024u) /* file data read for one sendmsg */
 #define TCP_BATCH_LEN_MIN    (64u * 1024u)
@@ -46,6 +49,8 @@ struct tcp_conn {
     struct tcp_segment *segments; /* ring */
     uint32_t segments_start, n_segments, segments_cap;
     size_t queued_len, room_told;
+    size_t room_len, sent_len; /* room at most, by what was sent since room_at_us */
+    uint64_t room_at_us;
     size_t batch_len; /* file data worth reading for one sendmsg: follows what the socket takes */
 };
 
@@ -82,6 +87,10 @@ void tcp_conn_fail(struct tcp_conn *c, enum err_code code, const char *what, int
 void tcp_conn_destroy(struct tcp_conn *c); /* memory lives until the next tcp_read */
 /* tcp_out.c */
 void tcp_out_clear(struct tcp_conn *c);
+void tcp_out_announce(struct tcp_conn *c); /* the first time, when the connection is open */
+/* Half a second's worth of what was sent lately, within bounds: a slow peer's queue stays short,
+ * so that what the choker decides is seen soon. */
+size_t tcp_room_len_next(size_t room_len_max, size_t sent_len, uint64_t elapsed_us);
 /* What the socket did not take was read for nothing: read less next time, more when all went.
  * asked and taken count what lies between the blocks, too, and so can exceed TCP_BATCH_LEN. */
 size_t tcp_batch_len_next(size_t batch_len, size_t asked, size_t taken);

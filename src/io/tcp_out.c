@@ -1,5 +1,6 @@
 /* The out-queue of a connection: bytes in a ring, ranges of files by name, sent together. */
 #include "base/size.h"
+#include "io/loop.h"
 #include "io/tcp_internal.h"
 #include <assert.h>
 #include <errno.h>
@@ -128,6 +129,7 @@ void tcp_send_file(struct tcp *n, uint32_t conn, const struct tcp_file *f)
 static void queue_consume(struct tcp_conn *c, size_t len)
 {
     c->queued_len -= len;
+    c->sent_len += len;
     c->tcp->counters.write_len += len;
     while (len > 0) {
         struct tcp_segment *s = segment_at(c, 0);
@@ -442,6 +444,31 @@ static bool conn_can_send(const struct tcp_conn *c)
            c->state != TCP_CONNECTING;
 }
 
+size_t tcp_room_len_next(size_t room_len_max, size_t sent_len, uint64_t elapsed_us)
+{
+    if (sent_len == 0 || elapsed_us < 1000)
+        return room_len_max;
+    uint64_t len = (uint64_t)sent_len * TCP_ROOM_US / elapsed_us;
+    size_t room_len_min = size_min(TCP_ROOM_LEN_MIN, room_len_max);
+    return len < room_len_min ? room_len_min : (size_t)u64_min(len, room_len_max);
+}
+
+void tcp_out_announce(struct tcp_conn *c)
+{
+    struct tcp *n = c->tcp;
+    c->room_told = c->room_len - size_min(c->queued_len, c->room_len);
+    n->owner.room(n->owner.ctx, c->id, c->room_told);
+}
+
+/* Half of it is used and half of the queue has gone; or there is less than the longest block may
+ * need, for which the owner would wait for ever. */
+static bool room_is_due(const struct tcp_conn *c)
+{
+    if (c->queued_len == 0 && c->room_told < size_min(TCP_ROOM_LEN_MIN, c->room_len))
+        return true;
+    return c->room_told <= c->room_len / 2 && c->queued_len <= c->room_len / 2;
+}
+
 static void conn_flush(struct tcp_conn *c)
 {
     struct tcp *n = c->tcp;
@@ -455,10 +482,12 @@ static void conn_flush(struct tcp_conn *c)
         tcp_conn_destroy(c);
         return;
     }
-    size_t room_len = n->config.room_len;
-    if (c->state == TCP_OPEN && c->room_told <= room_len / 2 && c->queued_len <= room_len / 2) {
-        c->room_told = room_len - c->queued_len;
-        n->owner.room(n->owner.ctx, c->id, c->room_told);
+    if (c->state == TCP_OPEN && room_is_due(c)) {
+        uint64_t now_us = clock_now_us();
+        c->room_len = tcp_room_len_next(n->config.room_len, c->sent_len, now_us - c->room_at_us);
+        c->room_at_us = now_us;
+        c->sent_len = 0;
+        tcp_out_announce(c);
     }
 }
 

@@ -578,6 +578,55 @@ static void a_batch_fits_its_buffer(void **state)
     assert_int_equal(tcp_batch_len_next(TCP_BATCH_LEN_MIN, 1000, 1000), 2 * TCP_BATCH_LEN_MIN);
 }
 
+static void room_follows_the_rate(void **state)
+{
+    (void)state;
+    size_t max = 1u << 20;
+    assert_int_equal(tcp_room_len_next(max, 500u << 20, 1000000), max);
+    assert_int_equal(tcp_room_len_next(max, 1000000, 1000000), 500000);
+    assert_int_equal(tcp_room_len_next(max, 20000, 1000000), TCP_ROOM_LEN_MIN);
+    assert_int_equal(tcp_room_len_next(max, 0, 5000000), max);
+    assert_int_equal(tcp_room_len_next(max, 100000, 0), max);
+    assert_int_equal(tcp_room_len_next(1000, 10, 1000000), 1000);
+    /* the longest block, 128 KiB (BEP 3) and its head, always comes to fit */
+    assert_true(TCP_ROOM_LEN_MIN >= 131072 + 13);
+}
+
+static void send_longest(struct side *s)
+{
+    while (s->n_blocks_sent < s->n_blocks_to_send && s->room_len >= 131072 + 13) {
+        tcp_send_zeros(s->tcp, s->conn, 131072 + 13);
+        s->room_len -= 131072 + 13;
+        s->n_blocks_sent++;
+    }
+}
+
+static bool b_has_longest(struct pair *p)
+{
+    p->b->in_len = 0; /* only counted below */
+    return tcp_counters(p->b->tcp)->read_len == p->a->n_blocks_to_send * (131072 + 13);
+}
+
+/* A slow taker of the longest blocks: room shrinks, and never below what one needs. */
+static void the_longest_blocks_never_wait_for_ever(void **state)
+{
+    (void)state;
+    struct tcp_config config = config_v4();
+    config.room_len = 1u << 20;
+    struct pair p = pair_make(&config);
+    p.a->n_blocks_to_send = 60;
+    p.a->on_room = send_longest;
+    p.b->in_limit = 20000;
+    pair_connect(&p, addr_v4(127, 0, 0, 1, 0));
+    uint64_t end_us = clock_now_us() + WAIT_US;
+    while (!b_has_longest(&p) && clock_now_us() < end_us) {
+        loop_turn(p.loop, 1000);
+        tcp_want_read(p.b->tcp, p.b->conn);
+    }
+    assert_true(b_has_longest(&p));
+    pair_clear(&p);
+}
+
 static void cold_data_waits_for_its_worker(void **state)
 {
     (void)state;
@@ -737,6 +786,8 @@ int main(void)
         cmocka_unit_test(blocks_go_in_batches),
         cmocka_unit_test(blocks_go_by_sendfile),
         cmocka_unit_test(a_batch_fits_its_buffer),
+        cmocka_unit_test(room_follows_the_rate),
+        cmocka_unit_test(the_longest_blocks_never_wait_for_ever),
         cmocka_unit_test(cold_data_waits_for_its_worker),
         cmocka_unit_test(a_file_that_cannot_be_read_closes),
         cmocka_unit_test(a_closed_store_closes_the_connection),
