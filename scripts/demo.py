@@ -8,6 +8,7 @@ Everything happens on 127.0.0.1 and in one temporary folder that is removed at t
 upload is limited, as a real one's is, so that it pays to trade; DEMO_MAX_UP changes that (0: no limit).
 """
 
+import filecmp
 import json
 import os
 import shutil
@@ -125,14 +126,35 @@ def watch(programs, seconds=600):
     draw(programs, is_first)
 
 
+def leads_outside(path, tree):
+    """A link that no torrent can carry: its target is not in the tree, or is not there at all."""
+    target = os.path.realpath(path)
+    return not os.path.exists(target) or os.path.commonpath([target, tree]) != tree
+
+
+def differences(tree, copy):
+    """Paths of the original whose bytes, or whose target as a link, the copy does not have."""
+    found = []
+    for root, folders, names in os.walk(tree):
+        for name in names + [n for n in folders if os.path.islink(os.path.join(root, n))]:
+            path = os.path.join(root, name)
+            other = os.path.join(copy, os.path.relpath(path, tree))
+            if os.path.islink(path):
+                same = leads_outside(path, tree) or os.path.realpath(other) == os.path.join(
+                    copy, os.path.relpath(os.path.realpath(path), tree))
+            else:
+                same = os.path.isfile(other) and not os.path.islink(other) and filecmp.cmp(path, other, shallow=False)
+            if not same:
+                found.append(path)
+    return found
+
+
 def check_copy(shoal, torrent, tree, folder):
-    """Against the torrent's hashes and, byte by byte, against the original."""
-    name = os.path.basename(tree.rstrip("/"))
-    hashes = subprocess.run([shoal, "verify", torrent, folder], capture_output=True, text=True, check=False)
-    plain = subprocess.run(["diff", "-rq", "--no-dereference", tree, os.path.join(folder, name)],
-                           capture_output=True, text=True, check=False)
-    ok = hashes.returncode == 0 and plain.returncode == 0
-    return ok, (hashes.stdout + hashes.stderr + plain.stdout)[-2000:]
+    """Against the torrent's hashes and, file by file and byte by byte, against the original."""
+    copy = os.path.join(os.path.realpath(folder), os.path.basename(tree))
+    hashes = subprocess.run([shoal, "verify", torrent, copy], capture_output=True, text=True, check=False)
+    found = differences(tree, copy)
+    return hashes.returncode == 0 and not found, (hashes.stderr + "\n".join(found))[-2000:]
 
 
 def table(programs, seed_port, total, began):
@@ -155,7 +177,8 @@ def run(shoal, tree, folder):
     programs = [tracker]
     try:
         port = tracker.wait_for("listening")["port"]
-        print(f"Sharing {tree} ({size(tree_len(tree))}): tracker, 1 seeder (upload limited to {MAX_UP}B/s), "
+        limit = MAX_UP.replace("M", " MiB") + "/s" if MAX_UP != "0" else "nothing"
+        print(f"Sharing {tree} ({size(tree_len(tree))}): tracker, 1 seeder (upload limited to {limit}), "
               f"{N_DOWNLOADERS} downloaders on 127.0.0.1\n", flush=True)
         subprocess.run([shoal, "create", tree, "-o", torrent, "--tracker", f"http://127.0.0.1:{port}/announce"],
                        check=True, stdout=subprocess.DEVNULL)
