@@ -59,8 +59,8 @@ struct store_put {
         *v2_leaves)[SHA256_LEN]; /* out: SHA-256 of each block; NULL where v2 does not matter */
     const uint8_t (*v2_want)[SHA256_LEN]; /* leaves known to be right, or NULL: not known yet */
     bool is_hash_only;                    /* do not write */
-    bool is_bad;                          /* out: v1 or a known leaf differs; nothing was written */
-    bool is_written;                      /* out */
+    bool is_bad; /* out: v1 or a known leaf differs; nothing was written, v2_leaves are filled */
+    bool is_written; /* out */
 };
 
 /* Read one piece of the data on disk and hash it (recheck). A piece that cannot be read because
@@ -103,7 +103,8 @@ struct torrent_host {
     void (*send)(void *ctx, uint32_t conn, struct bytes b);
     /* head, then len bytes of the torrent's data straight from storage, pad bytes as zeros. Counts
      * head.len + len against the room. If storage fails: session_on_store_error, and the
-     * connection is closed by the host. */
+     * connection is closed by the host. An idle connection must announce room for the longest
+     * request and its head (128 KiB and 13 bytes). */
     void (*send_block)(void *ctx, uint32_t conn, struct bytes head, uint32_t torrent,
                        uint32_t piece, uint32_t begin, uint32_t len);
     /* Ask for reads again after session_lend gave nothing. */

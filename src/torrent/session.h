@@ -55,10 +55,14 @@ enum torrent_state {
 enum torrent_check { CHECK_IF_NEEDED, CHECK_ALL, CHECK_TRUST }; /* at start: the data on disk */
 
 struct torrent_params {
-    struct metainfo *info; /* taken over; or NULL with magnet */
+    struct metainfo *info; /* taken over unless session_add fails; or NULL */
     struct magnet *magnet; /* copied; NULL with info. torrent/magnet.h */
     const char *dir;       /* copied */
-    struct bytes resume;   /* what resume_save got last; may be empty */
+    /* Those of the torrent's or link's trackers that the user named: they may be on loopback with
+     * any path. Compared by URL, not kept. */
+    const char *const *own_trackers;
+    size_t n_own_trackers;
+    struct bytes resume; /* what resume_save got last; may be empty */
     enum torrent_check check;
     enum store_alloc alloc;
     bool is_seed_only; /* storage opened read-only; missing data is an error */

@@ -68,7 +68,15 @@ static enum err_code torrent_put_hashes(struct torrent *t, struct err *err)
     return ERR_OK;
 }
 
-static enum err_code torrent_add_trackers(struct torrent *t)
+static bool is_own_tracker(const struct torrent_params *params, const char *url)
+{
+    for (size_t i = 0; i < params->n_own_trackers; i++)
+        if (strcmp(params->own_trackers[i], url) == 0)
+            return true;
+    return false;
+}
+
+static enum err_code torrent_add_trackers(struct torrent *t, const struct torrent_params *params)
 {
     struct session *s = t->s;
     if (!s->announcer)
@@ -80,10 +88,12 @@ static enum err_code torrent_add_trackers(struct torrent *t)
     /* A URL that is refused is counted by the announcer and does not stop the torrent. */
     for (uint32_t i = 0; t->info && i < t->info->n_trackers; i++)
         (void)!announcer_add_tracker(s->announcer, s->now_us, t->id, t->info->trackers[i].tier,
-                                     bytes_of_str(t->info->trackers[i].url), false);
+                                     bytes_of_str(t->info->trackers[i].url),
+                                     is_own_tracker(params, t->info->trackers[i].url));
     for (uint32_t i = 0; t->has_magnet && i < t->magnet.n_trackers; i++)
         (void)!announcer_add_tracker(s->announcer, s->now_us, t->id, i,
-                                     bytes_of_str(t->magnet.trackers[i]), false);
+                                     bytes_of_str(t->magnet.trackers[i]),
+                                     is_own_tracker(params, t->magnet.trackers[i]));
     return ERR_OK;
 }
 
@@ -122,7 +132,7 @@ static enum err_code torrent_build(struct torrent *t, const struct torrent_param
     torrent_adopt_resume(t, params->resume);
     if (t->info && (code = torrent_prepare(t, err)))
         return code;
-    if (torrent_add_trackers(t))
+    if (torrent_add_trackers(t, params))
         return err_set(err, ERR_NO_MEMORY, "no memory for a torrent");
     for (uint32_t i = 0; t->has_magnet && i < t->magnet.n_peers; i++) {
         const struct magnet_peer *p = &t->magnet.peers[i];
