@@ -102,6 +102,8 @@ static enum err_code open_engine(struct shoal_session *s, const struct shoal_ses
         .cache_len_max = o->cache_len_max ? o->cache_len_max : CACHE_LEN_DEFAULT,
         .is_pex_off = o->is_pex_off,
         .is_announce_off = o->is_announce_off,
+        .has_no_v4 = s->bind4.family == ADDR_NONE,
+        .has_no_v6 = s->bind6.family == ADDR_NONE,
     };
     struct rng rng;
     rng_init(&rng, random_u64());

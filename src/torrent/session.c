@@ -159,6 +159,8 @@ static enum err_code session_init_announcer(struct session *s)
     if (s->config.is_announce_off)
         return ERR_OK;
     struct announcer_config c = {.listen_port = s->config.listen_port,
+                                 .has_no_v4 = s->config.has_no_v4,
+                                 .has_no_v6 = s->config.has_no_v6,
                                  .announce_ip = s->announce_ip};
     memcpy(c.peer_id, s->config.peer_id, sizeof(c.peer_id));
     return announcer_new(&s->announcer, s->mem, &c, s->log, rng_u64(&s->rng));

@@ -36,6 +36,7 @@ struct session_config {
     size_t cache_len_max;                  /* bytes of blocks in memory; 0: default 32 MiB */
     bool is_pex_off, is_local_peers_only;  /* the latter: dial and accept loopback/private only */
     bool is_announce_off;                  /* no trackers at all (tests, --peer only) */
+    bool has_no_v4, has_no_v6;             /* families that the host is not bound to */
     const char *announce_ip;               /* &ip= for trackers; NULL: none */
 };
 
