@@ -34,6 +34,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         resume_write_file(file, &f);
         assert(memcmp(file + 1, r.files.data + i * RESUME_FILE_LEN + 1, 16) == 0);
     }
+    struct reader partials = reader_init(r.partials);
+    struct resume_partial p;
+    while (resume_next_partial(&partials, &p))
+        assert(p.bits.len == div_ceil(p.n_blocks, 8));
     buf_clear(&out);
     mem_check_empty(&mem);
     return 0;

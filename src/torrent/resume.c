@@ -52,6 +52,7 @@ static enum err_code resume_take(struct resume *r, struct bencode_value root, st
     r->peers4 = bencode_str(bencode_dict_get(root, "peers4"));
     r->peers6 = bencode_str(bencode_dict_get(root, "peers6"));
     r->torrent = bencode_str(bencode_dict_get(root, "torrent"));
+    r->partials = bencode_str(bencode_dict_get(root, "partials"));
     if (r->files.len % RESUME_FILE_LEN || r->peers4.len % ADDR_COMPACT4_LEN ||
         r->peers6.len % ADDR_COMPACT6_LEN)
         return err_set(err, ERR_MALFORMED, "resume list is not whole");
@@ -91,6 +92,8 @@ void resume_write(struct buf *out, const struct resume *r)
     bencode_write_key_int(out, "down", (int64_t)r->down_total);
     bencode_write_key_str(out, "files", r->files);
     bencode_write_key_str(out, "key", bytes_of(r->key, SHA1_LEN));
+    if (r->partials.len)
+        bencode_write_key_str(out, "partials", r->partials);
     bencode_write_key_str(out, "peers4", r->peers4);
     bencode_write_key_str(out, "peers6", r->peers6);
     bencode_write_key_int(out, "pieces", r->n_pieces);
@@ -108,6 +111,27 @@ void resume_write(struct buf *out, const struct resume *r)
     uint8_t digest[SHA1_LEN];
     sha1(bytes_of(out->data + from, out->len - from), digest);
     buf_put(out, bytes_of(digest, SHA1_LEN));
+}
+
+void resume_write_partial(struct buf *out, const struct resume_partial *p)
+{
+    uint8_t head[8];
+    struct writer w = writer_init(head, sizeof(head));
+    assert(p->bits.len == div_ceil(p->n_blocks, 8));
+    writer_u32be(&w, p->piece);
+    writer_u32be(&w, p->n_blocks);
+    buf_put(out, writer_bytes(&w));
+    buf_put(out, p->bits);
+}
+
+bool resume_next_partial(struct reader *r, struct resume_partial *out)
+{
+    if (!reader_left(r))
+        return false;
+    out->piece = reader_u32be(r);
+    out->n_blocks = reader_u32be(r);
+    out->bits = reader_take(r, (size_t)div_ceil(out->n_blocks, 8));
+    return reader_ok(r) && out->n_blocks > 0;
 }
 
 void resume_write_file(uint8_t out[RESUME_FILE_LEN], const struct store_file_stat *f)

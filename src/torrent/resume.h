@@ -27,10 +27,21 @@ struct resume {
     struct bytes files;            /* RESUME_FILE_LEN each; may be empty */
     struct bytes peers4, peers6;   /* compact */
     struct bytes torrent;          /* a .torrent file, when the metadata came from peers */
+    struct bytes partials;         /* pieces of which some blocks are written; see below */
 };
 
 enum err_code resume_read(struct resume *out, struct bytes in, struct err *err) MUST_USE;
 void resume_write(struct buf *out, const struct resume *r);
+
+/* Partial pieces: a piece, how many blocks it has, and a bit for each that was written. Nobody has
+ * hashed them: the whole piece is read back once it is complete. */
+struct resume_partial {
+    uint32_t piece, n_blocks;
+    struct bytes bits; /* wire form */
+};
+void resume_write_partial(struct buf *out, const struct resume_partial *p);
+/* Walk: start with reader_init(r->partials); false at the end or where it makes no sense. */
+bool resume_next_partial(struct reader *r, struct resume_partial *out);
 
 void resume_write_file(uint8_t out[RESUME_FILE_LEN], const struct store_file_stat *f);
 /* index < files.len / RESUME_FILE_LEN */

@@ -120,6 +120,7 @@ struct piece_in {
     uint32_t front, n_cached, n_written;
     uint32_t put_first, put_n; /* under way when job.id */
     bool is_v1_broken;
+    bool is_preloaded; /* has blocks of an earlier run, which nobody hashed */
     bool is_released; /* the torrent stopped: what is cached goes once the put is answered */
     uint64_t leaves_until_us;
     struct sha1_state v1, v1_before;
@@ -455,6 +456,7 @@ void torrent_put_all(struct torrent *t);        /* whatever can be put, put now 
 void torrent_release_cached(struct torrent *t); /* stop: blocks not written are given up */
 void torrent_pieces_free(struct torrent *t);
 bool torrent_has_piece_jobs(const struct torrent *t);
+void torrent_preload_piece(struct torrent *t, const struct resume_partial *p);
 void torrent_forget_unwritten(struct torrent *t); /* partial pieces that left the disk */
 void torrent_on_leaves(struct torrent *t, uint32_t piece);
 void torrent_leaves_expire(struct torrent *t);

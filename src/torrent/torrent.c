@@ -458,6 +458,8 @@ void torrent_started(struct torrent *t)
     torrent_announce_start(t);
     torrent_want_dial(t);
     session_mark_torrent(t);
+    if (torrent_wants_data(t))
+        torrent_put_all(t); /* a piece may lack nothing but its hash */
 }
 
 void torrent_completion(struct torrent *t)

@@ -272,6 +272,11 @@ static void piece_is_bad(struct piece_in *pi)
     t->bad_len += pi->data_len;
     t->progress.corrupt = t->bad_len;
     torrent_event(t, EVENT_PIECE_BAD, pi->piece, &err);
+    if (pi->is_preloaded) { /* who sent the blocks of an earlier run is not known */
+        if (!piece_wait_for_leaves(pi))
+            piece_reset(pi);
+        return;
+    }
     uint32_t *senders = piece_senders(pi);
     if (!senders) {
         piece_reset(pi);
@@ -341,7 +346,7 @@ void torrent_on_readback(struct piece_in *pi, const struct err *err)
 static void piece_all_written(struct piece_in *pi)
 {
     struct torrent *t = pi->t;
-    if (t->info->has_v1 && pi->is_v1_broken) {
+    if (pi->is_preloaded || (t->info->has_v1 && pi->is_v1_broken)) {
         piece_read_to_hash(pi);
         return;
     }
@@ -532,6 +537,7 @@ void torrent_on_put(struct piece_in *pi, const struct err *err)
         piece_put_was_bad(pi);
     } else {
         piece_mark_written(pi);
+        torrent_save_soon(t);
         bool is_next_forced = picker_state(&t->picker, piece) == PICKER_FULL;
         piece_try_put(pi, is_next_forced);
     }
@@ -623,6 +629,27 @@ void torrent_forget_unwritten(struct torrent *t)
                 picker_on_block_bad(&t->picker, pi->piece, i);
         piece_free(pi);
     }
+}
+
+/* --- resume data ------------------------------------------------------------------------------ */
+
+void torrent_preload_piece(struct torrent *t, const struct resume_partial *p)
+{
+    struct piece_in *pi = piece_in_find(t, p->piece) ? NULL : piece_get(t, p->piece);
+    if (!pi)
+        return;
+    pi->is_preloaded = pi->is_v1_broken = true;
+    for (uint32_t i = 0; i < pi->n_blocks; i++) {
+        bool is_set = p->bits.data[i / 8] >> (7 - i % 8) & 1;
+        uint32_t end = i * BLOCK_LEN + piece_run_len(pi, i, 1);
+        if (!is_set || !torrent_is_on_disk(t, pi->piece, end) ||
+            !picker_preload_block(&t->picker, pi->piece, i, PICKER_SENDER_NONE))
+            continue;
+        pi->blocks[i] = BLOCK_WRITTEN;
+        pi->n_written++;
+    }
+    if (pi->n_written == 0)
+        piece_free(pi);
 }
 
 /* --- pressure -------------------------------------------------------------------------------- */

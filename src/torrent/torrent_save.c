@@ -21,7 +21,7 @@ void torrent_save_soon(struct torrent *t)
 /* --- the blob -------------------------------------------------------------------------------- */
 
 struct save_parts {
-    struct buf peers4, peers6, files, torrent;
+    struct buf peers4, peers6, files, torrent, partials;
     uint8_t *synced, *unsynced;
 };
 
@@ -46,7 +46,7 @@ static void save_peers(struct torrent *t, struct save_parts *parts)
     }
 }
 
-/* synced: what outlives a crash. unsynced: verified since the last sync, or partly written. */
+/* synced: what outlives a crash. unsynced: verified since the last sync, or not looked at yet. */
 static bool save_bits(struct torrent *t, struct save_parts *parts)
 {
     size_t len = (size_t)div_ceil(t->have.n, 8);
@@ -58,10 +58,26 @@ static bool save_bits(struct torrent *t, struct save_parts *parts)
         parts->synced[i] = t->have.bits[i] & (uint8_t)~t->unsynced.bits[i];
         parts->unsynced[i] = t->unsynced.bits[i] | t->to_check.bits[i];
     }
-    LIST_EACH(&t->pieces, pi, struct piece_in, in_torrent)
-    if (pi->n_written)
-        parts->unsynced[pi->piece / 8] |= (uint8_t)(0x80 >> pi->piece % 8);
     return true;
+}
+
+static bool save_partials(struct torrent *t, struct save_parts *parts)
+{
+    struct bitset bits;
+    LIST_EACH(&t->pieces, pi, struct piece_in, in_torrent)
+    {
+        if (!pi->n_written || bitset_get(&t->have, pi->piece))
+            continue;
+        if (bitset_init(&bits, t->s->mem, pi->n_blocks))
+            return false;
+        for (uint32_t i = 0; i < pi->n_blocks; i++)
+            if (pi->blocks[i] == BLOCK_WRITTEN)
+                bitset_set(&bits, i);
+        struct resume_partial p = {pi->piece, pi->n_blocks, bitset_bytes(&bits)};
+        resume_write_partial(&parts->partials, &p);
+        bitset_clear(&bits);
+    }
+    return !parts->partials.err;
 }
 
 static void save_files(struct torrent *t, struct save_parts *parts)
@@ -95,6 +111,7 @@ static void save_build(struct torrent *t, struct save_parts *parts, bool is_clea
     r.peers4 = buf_bytes(&parts->peers4);
     r.peers6 = buf_bytes(&parts->peers6);
     r.torrent = buf_bytes(&parts->torrent);
+    r.partials = buf_bytes(&parts->partials);
     buf_reset(&t->resume_out);
     resume_write(&t->resume_out, &r);
     if (parts->files.err || parts->torrent.err)
@@ -109,14 +126,16 @@ static bool torrent_build_resume(struct torrent *t, bool is_clean)
     buf_init(&parts.peers6, mem, RESUME_LEN_MAX);
     buf_init(&parts.files, mem, RESUME_LEN_MAX);
     buf_init(&parts.torrent, mem, RESUME_LEN_MAX);
+    buf_init(&parts.partials, mem, RESUME_LEN_MAX);
     buf_reset(&t->resume_out);
-    bool ok = save_bits(t, &parts);
+    bool ok = save_bits(t, &parts) && save_partials(t, &parts);
     if (ok)
         save_build(t, &parts, is_clean);
     buf_clear(&parts.peers4);
     buf_clear(&parts.peers6);
     buf_clear(&parts.files);
     buf_clear(&parts.torrent);
+    buf_clear(&parts.partials);
     mem_free(mem, parts.synced);
     mem_free(mem, parts.unsynced);
     return ok && !t->resume_out.err;
@@ -244,14 +263,6 @@ static bool torrent_can_be_clean(const struct torrent *t)
            t->state == TORRENT_PAUSED || t->state == TORRENT_STOPPING;
 }
 
-static bool torrent_has_partials(const struct torrent *t)
-{
-    LIST_EACH(&t->pieces, pi, struct piece_in, in_torrent)
-    if (pi->n_written || pi->job.id)
-        return true;
-    return false;
-}
-
 static bool torrent_can_sync(const struct torrent *t)
 {
     return t->is_storage_open && t->unsynced.n_set && t->state != TORRENT_ERROR &&
@@ -284,7 +295,7 @@ static bool torrent_save_step(struct torrent *t, bool is_final)
         torrent_start_sync(t);
         return t->sync_job.id != 0;
     }
-    bool is_clean = torrent_can_be_clean(t) && !(torrent_has_partials(t) && !is_final);
+    bool is_clean = torrent_can_be_clean(t) && !torrent_has_piece_jobs(t);
     bool is_due = t->is_save_wanted || s->now_us >= t->save_at_us || is_final;
     if (!is_due && !(is_clean && !t->is_clean_saved && t->have.n_set))
         return false;

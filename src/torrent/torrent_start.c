@@ -139,6 +139,21 @@ static enum claim torrent_claim(const struct torrent *t, const struct resume *r,
     return bit_at(r->unsynced, piece) ? CLAIM_CHECK : CLAIM_NOTHING;
 }
 
+/* Blocks of unfinished pieces that an earlier run wrote; they count when the whole piece passes. */
+static void torrent_adopt_partials(struct torrent *t, const struct resume *r)
+{
+    struct reader in = reader_init(r->partials);
+    struct resume_partial p;
+    while (t->check_mode != CHECK_ALL && resume_next_partial(&in, &p)) {
+        if (p.piece >= t->info->n_pieces || bitset_get(&t->have, p.piece) ||
+            bitset_get(&t->to_check, p.piece) ||
+            p.n_blocks != layout_n_blocks(&t->info->layout, p.piece) ||
+            (r->is_clean && torrent_is_piece_changed(t, r, p.piece)))
+            continue;
+        torrent_preload_piece(t, &p);
+    }
+}
+
 static void torrent_compare(struct torrent *t)
 {
     struct resume r;
@@ -162,6 +177,8 @@ static void torrent_compare(struct torrent *t)
             break;
         }
     }
+    if (has_resume)
+        torrent_adopt_partials(t, &r);
     if (!has_resume || !r.is_clean || t->to_check.n_set)
         t->is_clean_saved = false;
     buf_clear(&t->resume_in);

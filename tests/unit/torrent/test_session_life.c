@@ -178,6 +178,48 @@ static void test_clean_restart(void **state)
     swarm_free(&sw);
 }
 
+/* Half of a long piece is on disk: after a kill only the other half is fetched, and if the disk lost
+ * what it had, the piece is fetched anew and nobody is blamed. */
+static void test_kill_in_a_long_piece(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 9; round++) {
+        struct swarm sw = swarm_new(&(struct swarm_params){.seed = 640 + round,
+                                                           .version = versions[round % 3],
+                                                           .len = 6u << 20,
+                                                           .piece_len = 8u << 20,
+                                                           .n_files = 1});
+        struct mem_node *seed = swarm_node(&sw), *leech = swarm_node(&sw);
+        swarm_seed(&sw, seed);
+        swarm_leech(&sw, leech);
+        session_set_limits(leech->session, sw.world->now_us, 1000000, 0);
+        swarm_meet(&sw, leech, seed);
+        mem_world_run_for(sw.world, 5 * (uint64_t)US_PER_S);
+        uint64_t down = swarm_stats(&sw, leech).down_total;
+        assert_true(down > 4000000 && down < 6000000);
+        if (round < 3)
+            mem_node_kill(leech);
+        else
+            swarm_stop(&sw, leech);
+        if (round >= 6) { /* one of the blocks written is not what it was */
+            leech->files[0].data[20000] ^= 1;
+        }
+        restart(&sw, leech);
+        swarm_meet(&sw, leech, seed);
+        assert_true(swarm_run_to_seeding(&sw, 60));
+        swarm_assert_disk(&sw, leech);
+        assert_int_equal(sw.n_banned, 0);
+        uint64_t fetched = swarm_stats(&sw, leech).down_session;
+        if (round < 6)
+            assert_true(fetched <= (6u << 20) - 3000000);
+        else if (round % 3 != 0) /* v2: the one block alone */
+            assert_true(fetched <= (6u << 20) - 3000000 + 16384);
+        assert_int_equal(sw.n_bad_pieces, round >= 6);
+        swarm_stop(&sw, leech);
+        swarm_free(&sw);
+    }
+}
+
 /* While seeding nothing is written: a kill costs no check at the next start. */
 static void test_kill_while_seeding(void **state)
 {
@@ -463,6 +505,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_three_trade),
         cmocka_unit_test(test_kill_at_any_step),
         cmocka_unit_test(test_clean_restart),
+        cmocka_unit_test(test_kill_in_a_long_piece),
         cmocka_unit_test(test_kill_while_seeding),
         cmocka_unit_test(test_magnet_resume_keeps_metadata),
         cmocka_unit_test(test_check_modes),

@@ -180,6 +180,32 @@ static void test_resume_refusals(void **state)
     assert_int_equal(read_changed("2:upi2e", ""), ERR_MALFORMED);
 }
 
+static void test_resume_partials(void **state)
+{
+    (void)state;
+    struct mem mem;
+    struct buf out;
+    static const uint8_t a[] = {0x80}, b[] = {0xff, 0x40};
+    struct resume_partial p = {7, 3, bytes_of(a, 1)}, q = {9, 10, bytes_of(b, 2)}, got;
+    mem_init(&mem, MEM_NO_BUDGET, NULL);
+    buf_init(&out, &mem, 1000);
+    resume_write_partial(&out, &p);
+    resume_write_partial(&out, &q);
+    struct reader r = reader_init(buf_bytes(&out));
+    assert_true(resume_next_partial(&r, &got));
+    assert_true(got.piece == 7 && got.n_blocks == 3 && bytes_equal(got.bits, p.bits));
+    assert_true(resume_next_partial(&r, &got));
+    assert_true(got.piece == 9 && got.n_blocks == 10 && bytes_equal(got.bits, q.bits));
+    assert_false(resume_next_partial(&r, &got));
+    for (size_t n = 10; n < out.len; n++) { /* what is cut off is not given */
+        r = reader_init(bytes_sub(buf_bytes(&out), 0, n));
+        assert_true(resume_next_partial(&r, &got));
+        assert_false(resume_next_partial(&r, &got));
+    }
+    buf_clear(&out);
+    mem_check_empty(&mem);
+}
+
 static void test_counter_names_differ(void **state)
 {
     (void)state;
@@ -191,9 +217,10 @@ static void test_counter_names_differ(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_slots_ids_go_stale), cmocka_unit_test(test_slots_without_memory),
-        cmocka_unit_test(test_block_cache),        cmocka_unit_test(test_resume_round_trip),
-        cmocka_unit_test(test_resume_refusals),    cmocka_unit_test(test_counter_names_differ),
+        cmocka_unit_test(test_slots_ids_go_stale),   cmocka_unit_test(test_slots_without_memory),
+        cmocka_unit_test(test_block_cache),          cmocka_unit_test(test_resume_round_trip),
+        cmocka_unit_test(test_resume_refusals),      cmocka_unit_test(test_resume_partials),
+        cmocka_unit_test(test_counter_names_differ),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
