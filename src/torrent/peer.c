@@ -86,11 +86,22 @@ static void peer_leave_lists(struct peer *p)
             list_remove(all[i].list, all[i].node);
 }
 
+static void peer_drop_early(struct peer *p)
+{
+    mem_free(p->s->mem, p->early_bits);
+    mem_free(p->s->mem, p->early_haves);
+    p->t->early_len -= p->early_bits_len;
+    p->early_bits = NULL;
+    p->early_haves = NULL;
+    p->early_bits_len = p->n_early_haves = 0;
+}
+
 static void peer_leave_torrent(struct peer *p, bool is_fault)
 {
     struct torrent *t = p->t;
     struct session *s = p->s;
     peer_metadata_leave(p);
+    peer_drop_early(p);
     peer_drop_block(p);
     if (p->is_in_picker) {
         peer_drop_requests(p);
@@ -144,10 +155,6 @@ void peer_closed(struct peer *p, bool is_fault)
     upload_queue_clear(&p->uploads);
     bqueue_clear(&p->out);
     bitset_clear(&p->have);
-    mem_free(s->mem, p->early_bits);
-    mem_free(s->mem, p->early_haves);
-    p->early_bits = NULL;
-    p->early_haves = NULL;
     wire_in_clear(&p->in);
     list_push_back(&s->graveyard, &p->in_grave);
 }
@@ -495,10 +502,16 @@ static bool peer_keep_early(struct peer *p, bool is_all, struct bytes bits)
     p->early_all = is_all;
     if (!bits.len)
         return true;
+    if (bits.len > EARLY_LEN_MAX - p->t->early_len) {
+        COUNT(p->s, msg_early);
+        return peer_refuse(p);
+    }
     p->early_bits = mem_dup(p->s->mem, bits.data, bits.len);
-    p->early_bits_len = bits.len;
-    if (p->early_bits)
+    if (p->early_bits) {
+        p->early_bits_len = bits.len;
+        p->t->early_len += bits.len;
         return true;
+    }
     COUNT(p->s, conn_no_memory);
     return peer_refuse(p);
 }
@@ -549,11 +562,7 @@ void peer_apply_early(struct peer *p)
             bitset_set(&p->have, p->early_haves[i]);
     if (bitset_is_full(&p->have) && p->have.n)
         bitset_clear(&p->have);
-    mem_free(p->s->mem, p->early_bits);
-    mem_free(p->s->mem, p->early_haves);
-    p->early_bits = NULL;
-    p->early_haves = NULL;
-    p->n_early_haves = 0;
+    peer_drop_early(p);
     peer_join_picker(p);
 }
 

@@ -8,6 +8,8 @@
 #define JOB_SLOT_BITS     24u
 #define JOB_ID_BITS       62u
 #define JOB_OF_ANNOUNCER  (1ull << 63)
+#define STRANGERS_PART    4u  /* ours: of n_conns_max */
+#define STRANGERS_MIN     8u  /* ours */
 #define TRIM_N_IDLE       64u /* buffers that are kept for the next block */
 
 uint64_t session_deadline_us(const struct session *s)
@@ -389,6 +391,17 @@ static struct peer *session_conn(struct session *s, uint32_t conn)
     return p;
 }
 
+/* Connections that have not named a torrent may take a part of the room only: the oldest gives way,
+ * so that many that say nothing cannot keep everybody else out. */
+static void session_limit_strangers(struct session *s)
+{
+    uint32_t n_max = s->config.n_conns_max / STRANGERS_PART;
+    if (s->strangers.n <= STRANGERS_MIN || s->strangers.n < n_max)
+        return;
+    COUNT(s, strangers_evicted);
+    peer_close(CONTAINER_OF(list_first(&s->strangers), struct peer, in_torrent), false);
+}
+
 bool session_on_accept(struct session *s, uint64_t now_us, const struct addr *from,
                        uint32_t *out_conn)
 {
@@ -407,6 +420,7 @@ bool session_on_accept(struct session *s, uint64_t now_us, const struct addr *fr
         COUNT(s, accept_refused_limit);
         return false;
     }
+    session_limit_strangers(s);
     struct peer *p = peer_new(s, NULL, from, true);
     if (!p) {
         COUNT(s, conn_no_memory);

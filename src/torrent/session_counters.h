@@ -15,6 +15,7 @@
     X(accept_refused_limit, "incoming: at the limit of connections, nobody to give way") \
     X(accept_refused_banned, "incoming from a banned address") \
     X(accept_refused_local_only, "incoming from outside with is_local_peers_only") \
+    X(strangers_evicted, "connections that had not named a torrent and gave way") \
     X(conn_stale, "inputs for a connection that is gone") \
     X(job_stale, "answers to a job that nobody waits for") \
     X(datagram_stray, "datagrams that no tracker sent") \

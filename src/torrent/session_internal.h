@@ -67,10 +67,11 @@
 #define SYNC_US                   (20u * US_PER_S)   /* ours */
 #define SYNC_LEN                  (256u << 20)       /* ours: or after so many bytes */
 #define LEAVES_WAIT_US            (30u * US_PER_S)   /* ours: then a bad piece starts over */
-#define EARLY_HAVES_MAX           8192u              /* ours: HAVEs kept until metadata is here */
-#define UNREQUESTED_MAX           64u                /* ours: blocks never asked for, per peer */
-#define REQUESTS_REFUSED_MAX      300u               /* libtorrent: max_invalid_requests */
-#define FAST_SET_MAX              10u                /* BEP 6: k */
+#define EARLY_LEN_MAX             (4u << 20) /* ours: bitfields of all peers of a torrent, likewise */
+#define EARLY_HAVES_MAX           8192u      /* ours: HAVEs kept until metadata is here */
+#define UNREQUESTED_MAX           64u        /* ours: blocks never asked for, per peer */
+#define REQUESTS_REFUSED_MAX      300u       /* libtorrent: max_invalid_requests */
+#define FAST_SET_MAX              10u        /* BEP 6: k */
 #define BAN_US                    (3600u * (uint64_t)US_PER_S) /* ours */
 #define WANT_PEERS_US             (60u * (uint64_t)US_PER_S)   /* ours: nudges the announcer */
 
@@ -121,7 +122,7 @@ struct piece_in {
     uint32_t put_first, put_n; /* under way when job.id */
     bool is_v1_broken;
     bool is_preloaded; /* has blocks of an earlier run, which nobody hashed */
-    bool is_released; /* the torrent stopped: what is cached goes once the put is answered */
+    bool is_released;  /* the torrent stopped: what is cached goes once the put is answered */
     uint64_t leaves_until_us;
     struct sha1_state v1, v1_before;
     struct job job; /* put, read-back or blame read */
@@ -240,6 +241,7 @@ struct torrent {
     struct sources sources; /* of peers that have left; the others are asked */
     uint64_t progress_at_us, added_at_us;
     bool is_goal_told;
+    size_t early_len;   /* bytes of bitfields kept until the metadata is here */
     bool needs_refill;  /* blocks became free: idle peers may pick again */
     bool needs_release; /* it stopped: cached blocks are given up */
 

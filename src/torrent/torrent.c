@@ -455,6 +455,8 @@ void torrent_started(struct torrent *t)
         peer_update_interest(p);
         session_mark_peer(p);
     }
+    if (t->info->has_v2 && !t->info->has_piece_layers)
+        torrent_metadata_start(t); /* a hybrid goes on without: they name liars, and are served */
     torrent_announce_start(t);
     torrent_want_dial(t);
     session_mark_torrent(t);

@@ -32,7 +32,7 @@ void torrent_metadata_start(struct torrent *t)
     }
     LIST_EACH(&t->peers, p, struct peer, in_torrent)
     peer_hash_join(p);
-    if (code)
+    if (code && !(t->info && t->info->has_v1))
         torrent_no_memory(t);
     session_mark_torrent(t);
 }
@@ -340,8 +340,10 @@ void peer_on_hashes(struct peer *p, const struct wire_msg *m)
     }
     switch (hash_fetch_on_hashes(t->hash_fetch, p->s->now_us, p->id, &m->hashes.ref, m->hashes.list,
                                  &file, &piece)) {
-    case HASH_TAKEN:
     case HASH_LAYER_DONE:
+        torrent_save_soon(t);
+        break;
+    case HASH_TAKEN:
     case HASH_NO_MEMORY:
         break;
     case HASH_LEAVES_DONE:

@@ -564,14 +564,47 @@ static void test_connection_limits(void **state)
     }
     assert_int_equal(swarm_counter(n, "accept_refused_limit"), 20);
     assert_int_equal(swarm_counter(n, "peers_evicted"), 10);
-    /* and those that say nothing cannot take it all either */
-    unsigned n_taken = 0;
+    /* and those that say nothing keep a part of the room only */
+    unsigned n_open = 0;
+    uint32_t silent[60];
     for (unsigned i = 0; i < 60; i++) {
         struct addr from = addr_v4(10, 6, 0, (uint8_t)i, 999);
-        n_taken += mem_raw_dial(sw.world, n, &from) != UINT32_MAX;
+        silent[i] = mem_raw_dial(sw.world, n, &from);
+        assert_int_not_equal(silent[i], UINT32_MAX);
     }
-    assert_true(n_taken < 20);
+    for (unsigned i = 0; i < 60; i++)
+        n_open += !mem_raw_is_closed(sw.world, silent[i]);
+    assert_int_equal(n_open, 9);
+    assert_int_equal(swarm_counter(n, "strangers_evicted"), 51);
     session_check(n->session);
+    swarm_free(&sw);
+}
+
+/* Before the metadata is here bitfields of any length must be kept: but not without end. */
+static void test_early_bitfields(void **state)
+{
+    (void)state;
+    struct swarm sw = swarm_new(&(struct swarm_params){
+        .seed = 3, .version = CONTENT_V1, .len = 100000, .piece_len = 32768});
+    struct mem_node *n = swarm_node(&sw);
+    swarm_magnet(&sw, n);
+    static uint8_t bits[BITFIELD_LEN_MAX], buf[BITFIELD_LEN_MAX + 200];
+    struct handshake h = {0};
+    memcpy(h.infohash, metainfo_key(sw.content->info), 20);
+    for (unsigned i = 0; i < 20; i++) {
+        struct addr from = addr_v4(10, 5, 0, (uint8_t)i, 999);
+        struct writer w = writer_init(buf, sizeof(buf));
+        snprintf((char *)h.peer_id, 20, "peer %u", i);
+        handshake_write(&w, &h);
+        peer_msg_write_bitfield(&w, bytes_of(bits, sizeof(bits)));
+        uint32_t raw = mem_raw_dial(sw.world, n, &from);
+        mem_raw_send(sw.world, raw, bytes_of(buf, 100000));
+        mem_world_run_for(sw.world, 1000);
+        mem_raw_send(sw.world, raw, bytes_of(buf + 100000, w.pos - 100000));
+        mem_world_run_for(sw.world, 1000);
+        assert_int_equal(mem_raw_is_closed(sw.world, raw), i >= 16);
+    }
+    assert_int_equal(swarm_counter(n, "msg_early"), 4);
     swarm_free(&sw);
 }
 
@@ -610,6 +643,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_silence),
         cmocka_unit_test(test_connection_limits),
         cmocka_unit_test(test_banned_and_local),
+        cmocka_unit_test(test_early_bitfields),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

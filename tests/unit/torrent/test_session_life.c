@@ -35,6 +35,10 @@ static void test_magnet(void **state)
         swarm_meet(&sw, leech, seed);
         assert_true(swarm_run_to_seeding(&sw, 120));
         assert_int_equal(sw.n_metadata, 1);
+        mem_world_run_for(sw.world, 100000);
+        assert_int_equal(
+            session_metainfo(leech->session, sw.torrents[leech->index])->has_piece_layers,
+            versions[i] != CONTENT_V1);
         swarm_assert_disk(&sw, leech);
         swarm_stop(&sw, leech);
         swarm_stop(&sw, seed);
