@@ -24,6 +24,8 @@ enum {
     OPT_DELAY,
     OPT_LOSS,
     OPT_NAT,
+    OPT_CONNS,
+    OPT_ARRIVE,
     OPT_LIMIT,
     OPT_CHECK,
     OPT_WHY,
@@ -50,6 +52,8 @@ static const struct ui_option options[] = {
     [OPT_DELAY] = {"delay", 0, "MS", "each machine is up to this far from the middle"},
     [OPT_LOSS] = {"loss", 0, "PPM", "packets lost at each machine, in a million"},
     [OPT_NAT] = {"nat", 0, "PERCENT", "of the machines cannot be dialled"},
+    [OPT_CONNS] = {"conns", 0, "N", "connections of each machine at most"},
+    [OPT_ARRIVE] = {"arrive", 0, "TIME", "machines join over this time, not all at once"},
     [OPT_LIMIT] = {"limit", 0, "TIME", "on the virtual clock"},
     [OPT_CHECK] = {"check", 0, "TIME", "between looks at all invariants; 0: only at the end"},
     [OPT_WHY] = {"why", 0, "TIME", "so often tell what the slowest wait for"},
@@ -158,6 +162,10 @@ static bool read_option(struct ui_options *o, int which, struct sim_options *s)
         return read_u32(o, 450000, &p->loss_ppm);
     case OPT_NAT:
         return read_u32(o, 100, &p->nat_percent);
+    case OPT_CONNS:
+        return read_u32(o, 100000, &p->n_conns);
+    case OPT_ARRIVE:
+        return read_time(o, &p->arrive_us);
     case OPT_LIMIT:
         return read_time(o, &p->limit_us);
     case OPT_CHECK:

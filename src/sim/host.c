@@ -537,6 +537,7 @@ static void name_itself(struct sim_host *h)
 enum err_code sim_host_start(struct sim_host *h, struct err *err)
 {
     assert(!h->session);
+    h->stats.finished_at_us = 0;
     name_itself(h);
     enum err_code code = session_new(&h->session, &h->mem, &h->table, &h->config, h->sim->log,
                                      now_of(h), rng_u64(&h->rng), err);

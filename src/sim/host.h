@@ -43,7 +43,7 @@ struct sim_host_stats {
     uint64_t n_pieces, n_pieces_bad, n_banned, n_errors; /* events */
     uint64_t n_lies; /* pieces had or blocks sent that are not right on the disk */
     uint64_t n_ticks, n_inputs;
-    uint64_t finished_at_us; /* TORRENT_SEEDING or TORRENT_FINISHED, first time; 0: not yet */
+    uint64_t finished_at_us; /* TORRENT_SEEDING or TORRENT_FINISHED, since the start; 0: not yet */
     uint64_t fetched_len;
 };
 

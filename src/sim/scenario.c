@@ -15,6 +15,8 @@ static uint32_t random_peer(struct stage *s)
 static void add_crowd(struct stage *s, uint32_t n_seeds, uint32_t n_peers)
 {
     for (uint32_t i = 0; i < n_seeds + n_peers && !s->is_broken; i++) {
+        if (s->p->arrive_us && i >= n_seeds)
+            stage_run_until(s, s->p->arrive_us * (i - n_seeds) / n_peers);
         struct sim_host_params hp = stage_link(s, i < n_seeds);
         stage_add_peer(s, &hp, i < n_seeds, NULL);
     }
