@@ -34,6 +34,7 @@ enum {
     OPT_UDP,
     OPT_MAGNET,
     OPT_TIMES,
+    OPT_COUNTERS,
     OPT_LOG
 };
 
@@ -62,6 +63,7 @@ static const struct ui_option options[] = {
     [OPT_UDP] = {"udp", 0, NULL, "the tracker speaks UDP instead of HTTP"},
     [OPT_MAGNET] = {"magnet", 0, NULL, "machines begin with a magnet link"},
     [OPT_TIMES] = {"times", 0, NULL, "also print when each machine had everything"},
+    [OPT_COUNTERS] = {"counters", 0, NULL, "also print what the engines counted, together"},
     [OPT_LOG] = {"log", 0, NULL, "the engines' own log on stderr"},
     {NULL, 0, NULL, NULL},
 };
@@ -181,6 +183,9 @@ static bool read_option(struct ui_options *o, int which, struct sim_options *s)
         return true;
     case OPT_MAGNET:
         p->is_magnet = true;
+        return true;
+    case OPT_COUNTERS:
+        p->wants_counters = true;
         return true;
     case OPT_TIMES:
         s->want_times = true;

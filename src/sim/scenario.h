@@ -34,6 +34,7 @@ struct scenario_params {
     uint64_t why_us;   /* so often what the slowest wait for is put into the table; 0: at the end */
     bool is_phantom;
     bool is_udp_tracker, is_magnet;
+    bool wants_counters; /* of all engines together, in the table */
     struct log *log;
 };
 

@@ -333,6 +333,19 @@ static void count_peers(struct stage *s)
     }
 }
 
+static void add_counters(struct stage *s)
+{
+    for (size_t k = 0; s->p->wants_counters && k < session_n_counters(); k++) {
+        uint64_t n = 0;
+        for (uint32_t i = 0; i < s->n_peers; i++)
+            if (s->peers[i].is_up)
+                n += session_counter(s->peers[i].h->session, session_counter_name(k));
+        if (n)
+            buf_printf(&s->r->table, "%-30s %llu\n", session_counter_name(k),
+                       (unsigned long long)n);
+    }
+}
+
 /* max(F/u_s, F/d_min, N F / (u_s + sum u)): Kumar and Ross, 2006. */
 static uint64_t time_for(uint64_t len, uint64_t per_s)
 {
@@ -355,6 +368,7 @@ void stage_clear(struct stage *s)
     check_all(s);
     count_times(s);
     count_peers(s);
+    add_counters(s);
     r->end_us = s->sim.w.now_us;
     r->bound_us = lower_bound(s);
     r->world_mem_len = s->mem.peak_len;

@@ -62,6 +62,7 @@ struct picker_peer {
     bool is_seed;           /* had everything when it was added (bitfield or have all) */
     bool is_on_parole;      /* set by the owner at any time: gets whole pieces of its own only */
     uint8_t speed;          /* enum picker_speed; set by the owner at any time */
+    uint32_t patience_us;   /* end-game copies of what it was asked for wait so long, at least */
     uint32_t sender;        /* kept with each block received; the owner's number (blame.h) */
     uint32_t n_interesting; /* pieces it has that are wanted and not verified */
     uint32_t n_requests;    /* under way, late ones included */

@@ -134,6 +134,13 @@ uint64_t pipeline_timeout_us(const struct pipeline *p)
                  PIPELINE_TIMEOUT_US_MIN, PIPELINE_TIMEOUT_US_MAX);
 }
 
+uint64_t pipeline_patience_us(const struct pipeline *p)
+{
+    if (p->rate_per_s == 0)
+        return 0;
+    return u64_min(u64_min(expected_us(p), PIPELINE_PATIENCE_US_MAX) * 2, PIPELINE_PATIENCE_US_MAX);
+}
+
 /* Silence is measured against the time one block takes, not the whole queue. */
 uint64_t pipeline_snub_us(const struct pipeline *p)
 {

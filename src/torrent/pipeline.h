@@ -36,6 +36,7 @@
 #define PIPELINE_TIMEOUT_US_START 20000000u
 #define PIPELINE_TIMEOUT_US_MIN   4000000u
 #define PIPELINE_TIMEOUT_US_MAX   60000000u
+#define PIPELINE_PATIENCE_US_MAX  5000000u
 #define PIPELINE_SNUB_US_MIN      20000000u
 #define PIPELINE_SNUB_US_MAX      60000000u /* BEP 3: over a minute without a piece */
 #define PIPELINE_WHOLE_US         20000000u /* as libtorrent: a piece sooner than this is fast */
@@ -69,6 +70,8 @@ void pipeline_on_dropped(struct pipeline *p, uint64_t now_us, uint64_t len);
 uint32_t pipeline_target(const struct pipeline *p, uint64_t len_max);
 /* A request older than this is late (picker_expire). */
 uint64_t pipeline_timeout_us(const struct pipeline *p);
+/* So long all that is under way may well take: end-game copies wait for it. 0: not known. */
+uint64_t pipeline_patience_us(const struct pipeline *p);
 /* Notices silence: sets is_snubbed, true when it just did. Call each second or so. */
 bool pipeline_on_tick(struct pipeline *p, uint64_t now_us);
 uint64_t pipeline_snub_us(const struct pipeline *p); /* silence that makes a snub */

@@ -70,6 +70,7 @@ void peer_request_more(struct peer *p)
             break;
     }
     COUNT_N(s, endgame_duplicates, t->picker.counters.n_duplicate_requests - n_duplicates);
+    p->pp.patience_us = (uint32_t)pipeline_patience_us(&p->pipeline);
     if (was_idle && p->state != CONN_CLOSED)
         peer_arm_by(p, s->now_us + US_PER_S);
 }

@@ -1,7 +1,7 @@
 """libtorrent (2.0, Debian's python3-libtorrent) as downloader from shoal and as seed to shoal: v1, v2, hybrid; files
 and magnet links; peer exchange when the tracker is gone."""
 
-from swarmcases import Ground, downloads_from_shoal, seeds_to_shoal
+from swarmcases import Ground, cases
 from swarmlib import Libtorrent, main, shoal_get, shoal_seed, wait_for
 
 
@@ -11,54 +11,6 @@ def down(ground, source, out):
 
 def seed(ground, torrent, src):
     Libtorrent(ground.lab, torrent, src, seed=True)
-
-
-def down_v1(lab):
-    downloads_from_shoal(lab, down, "--v1", udp=True)
-
-
-def down_v2(lab):
-    downloads_from_shoal(lab, down, "--v2")
-
-
-def down_hybrid(lab):
-    downloads_from_shoal(lab, down, "--hybrid")
-
-
-def down_v1_magnet(lab):
-    downloads_from_shoal(lab, down, "--v1", is_magnet=True)
-
-
-def down_v2_magnet(lab):
-    downloads_from_shoal(lab, down, "--v2", is_magnet=True)
-
-
-def down_hybrid_magnet(lab):
-    downloads_from_shoal(lab, down, "--hybrid", is_magnet=True)
-
-
-def seed_v1(lab):
-    seeds_to_shoal(lab, seed, "--v1", udp=True)
-
-
-def seed_v2(lab):
-    seeds_to_shoal(lab, seed, "--v2")
-
-
-def seed_hybrid(lab):
-    seeds_to_shoal(lab, seed, "--hybrid")
-
-
-def seed_v1_magnet(lab):
-    seeds_to_shoal(lab, seed, "--v1", is_magnet=True)
-
-
-def seed_v2_magnet(lab):
-    seeds_to_shoal(lab, seed, "--v2", is_magnet=True)
-
-
-def seed_hybrid_magnet(lab):
-    seeds_to_shoal(lab, seed, "--hybrid", is_magnet=True)
 
 
 def pex_finds_members_without_a_tracker(lab):
@@ -77,5 +29,5 @@ def pex_finds_members_without_a_tracker(lab):
     assert seed.is_running()
 
 
-main([down_v1, down_v2, down_hybrid, down_v1_magnet, down_v2_magnet, down_hybrid_magnet, seed_v1, seed_v2, seed_hybrid,
-      seed_v1_magnet, seed_v2_magnet, seed_hybrid_magnet, pex_finds_members_without_a_tracker])
+KINDS = ("v1", "v2", "hybrid")
+main([*cases(down, seed, KINDS, magnet_kinds=KINDS, udp_kinds=("v1",)), pex_finds_members_without_a_tracker])

@@ -2,8 +2,8 @@
 shoal download from it? Parameterised by kind of torrent and by file or magnet link.
 """
 
-from swarmlib import (Shoal, ShoalTracker, infohash_v1, make_pad_files, make_tree, same_tree, shoal_create, shoal_get, shoal_run,
-                      shoal_seed, wait_for)
+from swarmlib import (Shoal, ShoalTracker, infohash_v1, make_pad_files, make_tree, same_tree, shoal_create, shoal_get,
+                      shoal_run, shoal_seed, wait_for)
 
 SIZES = {"a/one.bin": 1_400_000, "a/two.txt": 17, "b/c/three.bin": 2_300_000, "four": 70_000}
 SECONDS = 90
@@ -63,5 +63,26 @@ def seeds_to_shoal(lab, start, kind="--v1", is_magnet=False, udp=False):
     return ground
 
 
-__all__ = ["Ground", "Shoal", "SECONDS", "SIZES", "downloads_from_shoal", "infohash_v1", "seeds_to_shoal",
+def named(name, run):
+    run.__name__ = name
+    return run
+
+
+def cases(down, seed, kinds, magnet_kinds=("v1",), udp_kinds=()):
+    """Both questions for each kind of torrent: down_v1, down_v1_magnet, seed_v1, ... down(ground, source, folder) and
+    seed(ground, torrent, folder) start the foreign client."""
+    out = []
+    for kind in kinds:
+        for ask, start in (("down", down), ("seed", seed)):
+            question = downloads_from_shoal if ask == "down" else seeds_to_shoal
+            for is_magnet in (False, True):
+                if is_magnet and kind not in magnet_kinds:
+                    continue
+                out.append(named(f"{ask}_{kind}" + ("_magnet" if is_magnet else ""),
+                                 lambda lab, q=question, s=start, k=kind, m=is_magnet:
+                                 q(lab, s, "--" + k, m, udp=k in udp_kinds and not m)))
+    return out
+
+
+__all__ = ["Ground", "Shoal", "SECONDS", "SIZES", "cases", "downloads_from_shoal", "infohash_v1", "seeds_to_shoal",
            "shoal_completes"]

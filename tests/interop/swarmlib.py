@@ -265,6 +265,11 @@ class Shoal(Process):
         return False
 
 
+def named_peers(shoal):
+    """Announces of a shoal process that brought peers."""
+    return [e for e in shoal.saw("tracker") if e["peers"] > 0]
+
+
 def shoal_run(*args, check=True):
     result = subprocess.run([SHOAL, *args], capture_output=True, text=True, check=False, timeout=120)
     if check:

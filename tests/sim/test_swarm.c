@@ -2,6 +2,8 @@
  * seed gives one trace. A failing case prints what `shoal sim` needs to show it again. */
 #include "base/hex.h"
 #include "base/timer.h"
+#include "sim/host.h"
+#include "sim/liar.h"
 #include "sim/scenario.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,6 +25,12 @@ static void run(const char *name, const struct scenario_params *p, struct scenar
                  (int)p->version, p->n_files, r->why, (const char *)r->table.data);
     }
     assert_int_equal(r->n_done, r->n_honest);
+}
+
+/* The engines counted it at least once. */
+static bool has_counter(const struct scenario_result *r, const char *name)
+{
+    return memmem(r->table.data, r->table.len, name, strlen(name)) != NULL;
 }
 
 static struct scenario_params params_of(const char *name)
@@ -50,6 +58,7 @@ static void test_fifty_peers_finish_near_the_bound(void **state)
         assert_in_range(r[i].peak_mem_len, 1, 12 * MIB);
         assert_int_equal(r[i].n_pieces_bad, 0);
         assert_int_equal(r[i].n_banned, 0);
+        assert_in_range(r[i].wasted_len, 0, 50 * (uint64_t)p.size / 16); /* end-game copies: 6 % */
     }
     assert_memory_equal(r[0].trace_hash, r[1].trace_hash, SHA256_LEN);
     assert_int_equal(r[0].last_us, r[1].last_us);
@@ -96,12 +105,46 @@ static void test_nobody_is_stuck(void **state)
         p.piece_len = 128 * 1024;
         p.version = (enum content_version)(1 + i % 3);
         p.rng_seed = 20 + i;
+        p.wants_counters = true;
         run("stuck", &p, &r);
+        assert_true(has_counter(&r, "rejects_received") && has_counter(&r, "endgame_duplicates"));
         assert_true(r.n_pieces_bad > 0 && r.n_banned > 0);
         assert_int_equal(r.n_honest_banned, 0);
         assert_in_range(r.last_us, 1, 20 * r.bound_us);
         scenario_result_clear(&r);
     }
+}
+
+/* A seed that rejects every request is paused, then closed, and dialled again only later. */
+static void test_who_rejects_everything_is_closed(void **state)
+{
+    (void)state;
+    struct mem mem;
+    struct sim sim;
+    struct err err = {0};
+    const struct content *c;
+    uint32_t torrent;
+    struct content_params cp = {
+        .name = "rejected", .len = MIB, .piece_len = 65536, .version = CONTENT_V1, .key = 1};
+    struct sim_host_params hp = {.net.delay_us = 10000};
+    mem_init(&mem, MEM_NO_BUDGET, NULL);
+    sim_init(&sim, &mem, 1);
+    assert_int_equal(sim_add_content(&sim, &cp, &c, &err), ERR_OK);
+    struct liar *liar = liar_new(&sim.n, &hp.net, c, LIAR_BITFIELD);
+    struct sim_host *h = sim_host_new(&sim, &hp);
+    struct sim_add add = {.content = c, .peers = net_addr(liar->node), .n_peers = 1};
+    assert_int_equal(sim_host_start(h, &err), ERR_OK);
+    assert_int_equal(sim_host_add(h, &add, &torrent, &err), ERR_OK);
+    world_run(&sim.w, 10 * US_PER_S);
+    assert_int_equal(session_counter(h->session, "rejects_closed"), 0);
+    assert_in_range(liar->stats.n_rejected, 10, 60); /* it is not asked as fast as it can reject */
+    world_run(&sim.w, 120 * US_PER_S);
+    sim_host_check(h, torrent, c);
+    assert_in_range(session_counter(h->session, "rejects_closed"), 1, 3);
+    assert_int_equal(h->stats.n_lies, 0);
+    liar_free(liar);
+    sim_clear(&sim);
+    mem_check_empty(&mem);
 }
 
 static void test_attacks_cost_the_attacker(void **state)
@@ -175,6 +218,7 @@ int main(void)
         cmocka_unit_test(test_fifty_peers_finish_near_the_bound),
         cmocka_unit_test(test_every_kind_of_torrent),
         cmocka_unit_test(test_nobody_is_stuck),
+        cmocka_unit_test(test_who_rejects_everything_is_closed),
         cmocka_unit_test(test_attacks_cost_the_attacker),
         cmocka_unit_test(test_gossip_outlives_the_tracker),
         cmocka_unit_test(test_crashes_lose_no_verified_piece),

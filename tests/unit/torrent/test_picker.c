@@ -434,6 +434,33 @@ static void test_endgame_is_bounded(void **state)
     world_clear(&w);
 }
 
+/* Copies wait as long as the peer that was asked may well need, and three that nobody answers are
+ * not the end of it: one more each PICKER_STALE_US, up to PICKER_N_OLD_COPIES_MAX. */
+static void test_endgame_copies_wait_and_go_on(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 1, 13);
+    struct picker_peer *peers[12];
+    struct wire_block b[8];
+    for (uint32_t i = 0; i < 12; i++)
+        peers[i] = world_add(&w, 256, PICKER_MEDIUM);
+    peers[0]->patience_us = 3 * SECOND;
+    assert_int_equal(picker_pick(&w.picker, 0, peers[0], 8, b), 8);
+    assert_int_equal(picker_pick(&w.picker, 2900 * MS, peers[1], 8, b), 0);
+    uint64_t now_us = 3 * SECOND;
+    assert_int_equal(picker_pick(&w.picker, now_us, peers[1], 8, b), 8);
+    assert_int_equal(picker_pick(&w.picker, now_us += 600 * MS, peers[2], 8, b), 8);
+    for (uint32_t i = 3; i < 12; i++) {
+        assert_int_equal(picker_pick(&w.picker, now_us + PICKER_STALE_US - MS, peers[i], 8, b), 0);
+        now_us += PICKER_STALE_US;
+        assert_int_equal(picker_pick(&w.picker, now_us, peers[i], 8, b),
+                         i < PICKER_N_OLD_COPIES_MAX ? 8 : 0);
+        picker_check(&w.picker);
+    }
+    world_clear(&w);
+}
+
 /* While there is free work elsewhere, an idle peer gets one old block, not a copy of everything. */
 static void test_one_stale_block_before_the_end(void **state)
 {
@@ -650,6 +677,7 @@ int main(void)
         cmocka_unit_test(test_a_piece_that_failed_comes_whole_from_one),
         cmocka_unit_test(test_a_suspect_works_alone),
         cmocka_unit_test(test_endgame_is_bounded),
+        cmocka_unit_test(test_endgame_copies_wait_and_go_on),
         cmocka_unit_test(test_one_stale_block_before_the_end),
         cmocka_unit_test(test_a_swarm_of_stallers_finishes),
         cmocka_unit_test(test_partials_are_bounded),

@@ -78,12 +78,17 @@ static void test_fills_the_link(void **state)
                      (unsigned long)n, (unsigned long)queue_ms);
         assert_false(l.p.is_snubbed);
         assert_true(pipeline_timeout_us(&l.p) > 2 * links[i].rtt_us);
+        assert_true(pipeline_patience_us(&l.p) <= PIPELINE_PATIENCE_US_MAX);
+        assert_true(pipeline_patience_us(&l.p) > links[i].rtt_us);
     }
 }
 
 static void test_bounds(void **state)
 {
     (void)state;
+    struct pipeline fresh;
+    pipeline_init(&fresh);
+    assert_int_equal(pipeline_patience_us(&fresh), 0);
     static struct link l;
     link_init(&l, 1000000000, 100, 1000);
     link_run(&l, 2);
