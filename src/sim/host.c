@@ -595,10 +595,14 @@ enum err_code sim_host_add(struct sim_host *h, const struct sim_add *a, uint32_t
     code = session_add(h->session, now_of(h), &p, out_torrent, err);
     if (a->is_magnet)
         magnet_clear(&magnet);
-    for (size_t i = 0; !code && i < a->n_peers; i++)
+    if (code) {
+        metainfo_free(p.info);
+        return code;
+    }
+    for (size_t i = 0; i < a->n_peers; i++)
         session_add_peer(h->session, now_of(h), *out_torrent, &a->peers[i]);
     after_input(h);
-    return code;
+    return ERR_OK;
 }
 
 void sim_host_remove(struct sim_host *h, uint32_t torrent)

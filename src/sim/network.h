@@ -66,7 +66,7 @@ struct net_params {
     uint64_t delay_us, jitter_us;  /* one way, to the middle */
     uint32_t loss_ppm;             /* of packets, either way */
     uint32_t window_len;           /* 0: NET_WINDOW_LEN */
-    uint32_t send_buf_len;         /* 0: half a second of up link, 32 KiB to 256 KiB */
+    uint32_t send_buf_len;         /* 0: half a second of up link, 192 KiB to 256 KiB */
     uint32_t split_ppm;            /* how often what arrives is handed over in two parts */
     bool is_nat;                   /* can dial, cannot be dialled */
 };
