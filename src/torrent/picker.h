@@ -46,6 +46,7 @@
 #define PICKER_EXTENT_LEN       (4u << 20) /* a fast peer's run of equally rare pieces stays in one */
 #define PICKER_STALE_US         5000000u   /* ours: asked so long ago, an idle peer may be asked */
 #define PICKER_YOUNG_US         500000u    /* ours: ... and before this of nobody */
+#define PICKER_N_PACES          8u        /* ours: "much less" is a sixteenth of the patience */
 #define PICKER_N_LATE_MAX       32u /* ours: a peer that owes so many late blocks is asked for no more */
 #define PICKER_FORGET_US        120000000u /* ours: a late request so much older than late is forgotten */
 #define PICKER_PRIORITY_MAX     7u
@@ -62,7 +63,8 @@ struct picker_peer {
     bool is_seed;           /* had everything when it was added (bitfield or have all) */
     bool is_on_parole;      /* set by the owner at any time: gets whole pieces of its own only */
     uint8_t speed;          /* enum picker_speed; set by the owner at any time */
-    uint32_t patience_us;   /* end-game copies of what it was asked for wait so long, at least */
+    uint32_t patience_us;   /* end-game copies of what it was asked for wait so long, */
+    uint32_t pace_us;       /* unless it would take another much less; 0: not known */
     uint32_t sender;        /* kept with each block received; the owner's number (blame.h) */
     uint32_t n_interesting; /* pieces it has that are wanted and not verified */
     uint32_t n_requests;    /* under way, late ones included */

@@ -284,7 +284,10 @@ static bool may_duplicate(const struct pick *k, const struct picker_partial *t,
         r = k->p->requests[r].next_in_block;
     const struct picker_request *q = &k->p->requests[r];
     uint64_t age_us = k->now_us - q->sent_at_us;
-    uint64_t patience_us = u64_max(q->peer->patience_us, PICKER_YOUNG_US);
+    uint64_t patience_us = q->peer->patience_us;
+    if (k->peer->pace_us)
+        patience_us = u64_min(patience_us, (uint64_t)PICKER_N_PACES * k->peer->pace_us);
+    patience_us = u64_max(patience_us, PICKER_YOUNG_US);
     if (t->sole)
         patience_us = 3 * PICKER_STALE_US;
     else if (!is_end && q->peer->speed >= k->peer->speed)

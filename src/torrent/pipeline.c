@@ -141,6 +141,14 @@ uint64_t pipeline_patience_us(const struct pipeline *p)
     return u64_min(u64_min(expected_us(p), PIPELINE_PATIENCE_US_MAX) * 2, PIPELINE_PATIENCE_US_MAX);
 }
 
+uint64_t pipeline_pace_us(const struct pipeline *p)
+{
+    if (p->rate_per_s == 0)
+        return 0;
+    return u64_min(least_delay_us(p) + (uint64_t)PICKER_BLOCK_LEN * US_PER_SECOND / p->rate_per_s,
+                   PIPELINE_PATIENCE_US_MAX);
+}
+
 /* Silence is measured against the time one block takes, not the whole queue. */
 uint64_t pipeline_snub_us(const struct pipeline *p)
 {

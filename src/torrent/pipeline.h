@@ -72,6 +72,8 @@ uint32_t pipeline_target(const struct pipeline *p, uint64_t len_max);
 uint64_t pipeline_timeout_us(const struct pipeline *p);
 /* So long all that is under way may well take: end-game copies wait for it. 0: not known. */
 uint64_t pipeline_patience_us(const struct pipeline *p);
+/* So long one block takes, asked for when nothing else is under way. 0: not known. */
+uint64_t pipeline_pace_us(const struct pipeline *p);
 /* Notices silence: sets is_snubbed, true when it just did. Call each second or so. */
 bool pipeline_on_tick(struct pipeline *p, uint64_t now_us);
 uint64_t pipeline_snub_us(const struct pipeline *p); /* silence that makes a snub */

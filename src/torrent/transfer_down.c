@@ -57,6 +57,7 @@ void peer_request_more(struct peer *p)
     if (pending >= target || (pending && target - pending < u64_min(REFILL_MIN, target / 4)))
         return;
     bool was_idle = p->pp.n_requests == 0;
+    p->pp.pace_us = (uint32_t)pipeline_pace_us(&p->pipeline);
     p->pp.speed = pipeline_speed(&p->pipeline, t->info->piece_len);
     uint64_t n_duplicates = t->picker.counters.n_duplicate_requests;
     while (pending < target && p->state != CONN_CLOSED) {

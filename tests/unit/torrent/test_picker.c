@@ -448,6 +448,11 @@ static void test_endgame_copies_wait_and_go_on(void **state)
     peers[0]->patience_us = 3 * SECOND;
     assert_int_equal(picker_pick(&w.picker, 0, peers[0], 8, b), 8);
     assert_int_equal(picker_pick(&w.picker, 2900 * MS, peers[1], 8, b), 0);
+    peers[1]->pace_us = 2900 * MS / PICKER_N_PACES; /* it would be much faster */
+    assert_int_equal(picker_pick(&w.picker, 2890 * MS, peers[1], 8, b), 0);
+    assert_int_equal(picker_pick(&w.picker, 2900 * MS, peers[1], 1, b), 1);
+    picker_drop_requests(&w.picker, peers[1]);
+    peers[1]->pace_us = 0;
     uint64_t now_us = 3 * SECOND;
     assert_int_equal(picker_pick(&w.picker, now_us, peers[1], 8, b), 8);
     assert_int_equal(picker_pick(&w.picker, now_us += 600 * MS, peers[2], 8, b), 8);

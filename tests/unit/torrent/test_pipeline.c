@@ -80,6 +80,7 @@ static void test_fills_the_link(void **state)
         assert_true(pipeline_timeout_us(&l.p) > 2 * links[i].rtt_us);
         assert_true(pipeline_patience_us(&l.p) <= PIPELINE_PATIENCE_US_MAX);
         assert_true(pipeline_patience_us(&l.p) > links[i].rtt_us);
+        assert_in_range(pipeline_pace_us(&l.p), links[i].rtt_us, pipeline_patience_us(&l.p));
     }
 }
 
@@ -89,6 +90,7 @@ static void test_bounds(void **state)
     struct pipeline fresh;
     pipeline_init(&fresh);
     assert_int_equal(pipeline_patience_us(&fresh), 0);
+    assert_int_equal(pipeline_pace_us(&fresh), 0);
     static struct link l;
     link_init(&l, 1000000000, 100, 1000);
     link_run(&l, 2);
