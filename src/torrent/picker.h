@@ -46,7 +46,7 @@
 #define PICKER_EXTENT_LEN       (4u << 20) /* a fast peer's run of equally rare pieces stays in one */
 #define PICKER_STALE_US         5000000u   /* ours: asked so long ago, an idle peer may be asked */
 #define PICKER_YOUNG_US         500000u    /* ours: ... and before this of nobody */
-#define PICKER_N_PACES          8u        /* ours: "much less" is a sixteenth of the patience */
+#define PICKER_N_PACES          8u /* ours: "much less": so many of its blocks would come sooner */
 #define PICKER_N_LATE_MAX       32u /* ours: a peer that owes so many late blocks is asked for no more */
 #define PICKER_FORGET_US        120000000u /* ours: a late request so much older than late is forgotten */
 #define PICKER_PRIORITY_MAX     7u
