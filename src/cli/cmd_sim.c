@@ -25,6 +25,7 @@ enum {
     OPT_LOSS,
     OPT_NAT,
     OPT_CONNS,
+    OPT_CACHE,
     OPT_ARRIVE,
     OPT_LIMIT,
     OPT_CHECK,
@@ -54,6 +55,7 @@ static const struct ui_option options[] = {
     [OPT_LOSS] = {"loss", 0, "PPM", "packets lost at each machine, in a million"},
     [OPT_NAT] = {"nat", 0, "PERCENT", "of the machines cannot be dialled"},
     [OPT_CONNS] = {"conns", 0, "N", "connections of each machine at most"},
+    [OPT_CACHE] = {"cache", 0, "SIZE", "of each engine's blocks in memory"},
     [OPT_ARRIVE] = {"arrive", 0, "TIME", "machines join over this time, not all at once"},
     [OPT_LIMIT] = {"limit", 0, "TIME", "on the virtual clock"},
     [OPT_CHECK] = {"check", 0, "TIME", "between looks at all invariants; 0: only at the end"},
@@ -98,6 +100,15 @@ static bool read_u32(struct ui_options *o, uint64_t max, uint32_t *out)
     if (!ui_read_u64(o, 0, max, &v))
         return false;
     *out = (uint32_t)v;
+    return true;
+}
+
+static bool read_len(struct ui_options *o, size_t *out)
+{
+    uint64_t v = 0;
+    if (!ui_read_size(o, &v))
+        return false;
+    *out = (size_t)v;
     return true;
 }
 
@@ -166,6 +177,8 @@ static bool read_option(struct ui_options *o, int which, struct sim_options *s)
         return read_u32(o, 100, &p->nat_percent);
     case OPT_CONNS:
         return read_u32(o, 100000, &p->n_conns);
+    case OPT_CACHE:
+        return read_len(o, &p->cache_len);
     case OPT_ARRIVE:
         return read_time(o, &p->arrive_us);
     case OPT_LIMIT:

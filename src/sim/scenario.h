@@ -27,6 +27,7 @@ struct scenario_params {
     uint64_t delay_us, jitter_us;                 /* delay: of each node from none to this */
     uint32_t loss_ppm;
     uint32_t n_conns;     /* of each machine at most; 0: the engine's default */
+    size_t cache_len;     /* of each engine; 0: its default */
     uint64_t arrive_us;   /* machines join over this time; 0: all at once */
     uint32_t nat_percent; /* of peers that cannot be dialled */
     uint64_t limit_us;

@@ -61,6 +61,7 @@ struct sim_host_params stage_link(struct stage *s, bool is_seed)
         .is_nat = !is_seed && rng_below(&s->rng, 100) < p->nat_percent,
     };
     hp.config.n_conns_per_torrent_max = p->n_conns;
+    hp.config.cache_len_max = p->cache_len;
     hp.disk = (struct disk_params){
         .latency_us = 200, .write_per_s = 100u << 20, .read_per_s = 200u << 20};
     return hp;
