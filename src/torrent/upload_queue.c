@@ -17,6 +17,11 @@ static struct wire_block get(const struct upload_queue *q, uint32_t i)
     return (struct wire_block){(uint32_t)(key >> 32), (uint32_t)key, q->lens[slot(q, i)]};
 }
 
+static uint16_t *hashed(const struct upload_queue *q, uint64_t key)
+{
+    return &q->n_hashed[(key * 0x9E3779B97F4A7C15ull >> 32) & (2 * q->cap - 1)];
+}
+
 void upload_queue_init(struct upload_queue *q, struct mem *mem, uint32_t n_max)
 {
     *q = (struct upload_queue){.mem = mem, .n_max = n_max};
@@ -26,6 +31,7 @@ void upload_queue_clear(struct upload_queue *q)
 {
     mem_free(q->mem, q->keys);
     mem_free(q->mem, q->lens);
+    mem_free(q->mem, q->n_hashed);
     *q = (struct upload_queue){.mem = q->mem, .n_max = q->n_max};
 }
 
@@ -34,9 +40,11 @@ static bool grow(struct upload_queue *q)
     uint32_t cap = q->cap ? q->cap * 2 : 8;
     uint64_t *keys = mem_alloc(q->mem, sizeof *keys * cap);
     uint32_t *lens = mem_alloc(q->mem, sizeof *lens * cap);
-    if (!keys || !lens) {
+    uint16_t *n_hashed = mem_calloc(q->mem, 2 * (size_t)cap, sizeof *n_hashed);
+    if (!keys || !lens || !n_hashed) {
         mem_free(q->mem, keys);
         mem_free(q->mem, lens);
+        mem_free(q->mem, n_hashed);
         return false;
     }
     for (uint32_t i = 0; i < q->n; i++) {
@@ -45,18 +53,23 @@ static bool grow(struct upload_queue *q)
     }
     mem_free(q->mem, q->keys);
     mem_free(q->mem, q->lens);
+    mem_free(q->mem, q->n_hashed);
     q->keys = keys;
     q->lens = lens;
+    q->n_hashed = n_hashed;
     q->start = 0;
     q->cap = cap;
+    for (uint32_t i = 0; i < q->n; i++)
+        (*hashed(q, keys[i]))++;
     return true;
 }
 
-/* The place of a request, q->n when it is not there: a run over at most n_max keys, which is cheap
- * beside serving a block. */
+/* The place of a request, q->n when it is not there: mostly so, and then one look tells. */
 static uint32_t find(const struct upload_queue *q, uint64_t key)
 {
     uint32_t i = 0;
+    if (q->cap == 0 || *hashed(q, key) == 0)
+        return q->n;
     while (i < q->n && q->keys[slot(q, i)] != key)
         i++;
     return i;
@@ -72,6 +85,7 @@ enum upload_queue_result upload_queue_push(struct upload_queue *q, const struct 
     q->keys[at] = key_of(b);
     q->lens[at] = b->len;
     q->len += b->len;
+    (*hashed(q, q->keys[at]))++;
     return UPLOAD_QUEUED;
 }
 
@@ -87,6 +101,7 @@ bool upload_queue_pop(struct upload_queue *q, struct wire_block *out)
 {
     if (!upload_queue_peek(q, out))
         return false;
+    (*hashed(q, key_of(out)))--;
     q->start = slot(q, 1);
     q->n--;
     q->len -= out->len;
@@ -97,6 +112,7 @@ bool upload_queue_pop(struct upload_queue *q, struct wire_block *out)
 static void remove_at(struct upload_queue *q, uint32_t at)
 {
     q->len -= q->lens[slot(q, at)];
+    (*hashed(q, q->keys[slot(q, at)]))--;
     for (uint32_t i = at; i > 0; i--) {
         q->keys[slot(q, i)] = q->keys[slot(q, i - 1)];
         q->lens[slot(q, i)] = q->lens[slot(q, i - 1)];
@@ -146,4 +162,10 @@ void upload_queue_check(const struct upload_queue *q)
             assert(q->keys[slot(q, i)] != q->keys[slot(q, j)]);
     }
     assert(len == q->len);
+    uint32_t n_hashed = 0;
+    for (uint32_t i = 0; i < 2 * q->cap; i++)
+        n_hashed += q->n_hashed[i];
+    for (uint32_t i = 0; i < q->n; i++)
+        assert(*hashed(q, q->keys[slot(q, i)]) > 0);
+    assert(n_hashed == q->n);
 }
