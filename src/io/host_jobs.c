@@ -131,6 +131,22 @@ static void job_run(struct work *w, struct span scratch)
         j->err.code = run_kind(j, scratch);
 }
 
+/* Puts that gathered: their pieces are hashed side by side. */
+static void jobs_put(struct work *const *ws, size_t n)
+{
+    struct store_put_item items[WORKERS_N_MANY];
+    static_assert(WORKERS_N_MANY <= STORE_PUTS_MAX, "a store takes them all at once");
+    size_t n_items = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct host_job *j = CONTAINER_OF(ws[i], struct host_job, work);
+        if (atomic_load_explicit(&j->owner->is_closing, memory_order_relaxed))
+            err_set(&j->err, ERR_CANCELLED, "shutting down");
+        else
+            items[n_items++] = (struct store_put_item){j->files, j->put, &j->err};
+    }
+    file_store_put_many(items, n_items);
+}
+
 /* --- jobs ------------------------------------------------------------------------------------ */
 
 static void job_done(struct work *w);
@@ -435,6 +451,8 @@ void host_jobs_put(struct host_jobs *hj, uint64_t job, struct store_put *request
     if (!j)
         return;
     j->put = request;
+    if (request->v1) /* leaves of v2 are hashed side by side within one put */
+        j->work.run_many = jobs_put;
     store_submit(j);
 }
 

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <pthread.h>
 #include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
 #define N_THREADS_PER_QUEUE_MAX 64u
@@ -11,8 +12,10 @@ struct worker_queue {
     struct workers *workers;
     uint64_t key;
     struct list jobs;
-    pthread_cond_t has_jobs;
+    pthread_cond_t has_jobs, has_gathered;
     unsigned n_threads_max, n_threads, n_begun, n_idle;
+    unsigned n_many;   /* threads that gather or are in a run_many */
+    bool is_gathering; /* one of them waits for WORKERS_N_MANY jobs, or a moment */
     pthread_t threads[N_THREADS_PER_QUEUE_MAX];
     uint8_t *scratch[N_THREADS_PER_QUEUE_MAX];
 };
@@ -118,19 +121,72 @@ size_t workers_port_wait(struct workers_port *p, bool wait)
 /* --- threads
  * -------------------------------------------------------------------------------------- */
 
-static struct work *queue_take(struct worker_queue *q)
+static struct timespec gather_deadline(void)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_nsec += WORKERS_GATHER_US * 1000L;
+    at.tv_sec += at.tv_nsec / 1000000000L;
+    at.tv_nsec %= 1000000000L;
+    return at;
+}
+
+/* The first of jobs that are better run together is here: a moment for the others to come. */
+static void queue_gather(struct worker_queue *q)
 {
     struct workers *ws = q->workers;
-    struct list_node *node;
-    while (!(node = list_pop_front(&q->jobs)) && !ws->is_stopping) {
+    struct work *first = CONTAINER_OF(list_first(&q->jobs), struct work, in_queue);
+    if (!first->run_many || q->is_gathering)
+        return;
+    struct timespec deadline = gather_deadline();
+    q->is_gathering = true;
+    q->n_many++;
+    while (q->jobs.n > 0 && q->jobs.n < WORKERS_N_MANY && !ws->is_stopping)
+        if (pthread_cond_timedwait(&q->has_gathered, &ws->lock, &deadline))
+            break;
+    q->n_many--;
+    q->is_gathering = false;
+}
+
+static void queue_wait(struct worker_queue *q)
+{
+    while (list_is_empty(&q->jobs) && !q->workers->is_stopping) {
         q->n_idle++;
-        pthread_cond_wait(&q->has_jobs, &ws->lock);
+        pthread_cond_wait(&q->has_jobs, &q->workers->lock);
         q->n_idle--;
     }
-    if (!node)
-        return NULL;
-    ws->n_jobs--;
-    return CONTAINER_OF(node, struct work, in_queue);
+}
+
+/* The next job, with those behind it that can be run in one call. How many; 0: stop. */
+static size_t queue_take(struct worker_queue *q, struct work **out)
+{
+    struct workers *ws = q->workers;
+    do {
+        queue_wait(q);
+        if (!list_is_empty(&q->jobs))
+            queue_gather(q);
+    } while (list_is_empty(&q->jobs) && !ws->is_stopping); /* another thread may have been first */
+    size_t n = 0;
+    struct list_node *node;
+    while (n < WORKERS_N_MANY && (node = list_first(&q->jobs))) {
+        struct work *w = CONTAINER_OF(node, struct work, in_queue);
+        if (n > 0 && (!w->run_many || w->run_many != out[0]->run_many))
+            break;
+        list_remove(&q->jobs, node);
+        out[n++] = w;
+    }
+    ws->n_jobs -= n;
+    return n;
+}
+
+static void run_jobs(struct work *const *jobs, size_t n, struct span scratch)
+{
+    if (jobs[0]->run_many)
+        jobs[0]->run_many(jobs, n);
+    else
+        jobs[0]->run(jobs[0], scratch);
+    for (size_t i = 0; i < n; i++)
+        port_post(jobs[i]);
 }
 
 static void *worker_main(void *arg)
@@ -139,12 +195,15 @@ static void *worker_main(void *arg)
     struct workers *ws = q->workers;
     pthread_mutex_lock(&ws->lock); /* held until the thread is counted */
     struct span scratch = {q->scratch[q->n_begun++], WORKERS_SCRATCH_LEN};
-    struct work *w;
-    while ((w = queue_take(q))) {
+    struct work *jobs[WORKERS_N_MANY];
+    size_t n;
+    while ((n = queue_take(q, jobs))) {
+        bool is_many = jobs[0]->run_many; /* after run_jobs they are the owner's again */
+        q->n_many += is_many;
         pthread_mutex_unlock(&ws->lock);
-        w->run(w, scratch);
-        port_post(w);
+        run_jobs(jobs, n, scratch);
         pthread_mutex_lock(&ws->lock);
+        q->n_many -= is_many;
     }
     pthread_mutex_unlock(&ws->lock);
     return NULL;
@@ -216,8 +275,10 @@ void workers_free(struct workers *ws)
         return;
     pthread_mutex_lock(&ws->lock);
     ws->is_stopping = true;
-    for (uint32_t i = 0; i < ws->n_queues; i++)
+    for (uint32_t i = 0; i < ws->n_queues; i++) {
         pthread_cond_broadcast(&ws->queues[i].has_jobs);
+        pthread_cond_broadcast(&ws->queues[i].has_gathered);
+    }
     pthread_mutex_unlock(&ws->lock);
     for (uint32_t i = 0; i < ws->n_queues; i++) {
         struct worker_queue *q = &ws->queues[i];
@@ -226,6 +287,7 @@ void workers_free(struct workers *ws)
         for (unsigned t = 0; t < q->n_threads; t++)
             free(q->scratch[t]);
         pthread_cond_destroy(&q->has_jobs);
+        pthread_cond_destroy(&q->has_gathered);
     }
     pthread_mutex_destroy(&ws->lock);
     free(ws);
@@ -249,6 +311,11 @@ static uint32_t queue_find(struct workers *ws, uint64_t key, unsigned n_threads)
         q->n_threads_max = N_THREADS_PER_QUEUE_MAX;
     list_init(&q->jobs);
     pthread_cond_init(&q->has_jobs, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&q->has_gathered, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     return ws->n_queues++;
 }
 
@@ -270,18 +337,26 @@ static void port_count(struct workers_port *p, bool is_out)
     pthread_mutex_unlock(&p->lock);
 }
 
+/* A thread that runs such jobs now takes this one next, together with others. */
+static bool queue_gathers(const struct worker_queue *q, const struct work *w)
+{
+    return w->run_many && q->n_many > 0 && q->jobs.n + 1 < WORKERS_N_MANY;
+}
+
 /* A thread more while jobs wait with nobody idle. The first must start, or the job is refused. */
 static bool queue_push(struct worker_queue *q, struct work *w)
 {
     struct workers *ws = q->workers;
     if (ws->n_jobs >= ws->n_jobs_max)
         return false;
-    if (q->n_idle <= q->jobs.n && q->n_threads < q->n_threads_max && !queue_start_thread(q) &&
-        q->n_threads == 0)
+    bool gathers = queue_gathers(q, w);
+    if (!gathers && q->n_idle <= q->jobs.n && q->n_threads < q->n_threads_max &&
+        !queue_start_thread(q) && q->n_threads == 0)
         return false;
     list_push_back(&q->jobs, &w->in_queue);
     ws->n_jobs++;
-    pthread_cond_signal(&q->has_jobs);
+    if (!gathers)
+        pthread_cond_signal(q->is_gathering && w->run_many ? &q->has_gathered : &q->has_jobs);
     return true;
 }
 

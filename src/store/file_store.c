@@ -401,28 +401,54 @@ static void hash_zeros(struct sha1_state *v1, uint32_t len)
     }
 }
 
-/* Leaves of neighbouring blocks, as many at a time as the SHA units interleave; then v1 over the
- * same bytes while they are in a near cache. */
-static void hash_blocks(struct store_put *p, uint32_t first, uint32_t n)
+static struct bytes put_block(const struct store_put *p, uint32_t block)
 {
-    struct bytes in[SHA_LANES_MAX];
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t off = (first + i) * BLOCK_LEN;
-        in[i] = bytes_of(p->blocks[first + i], p->len - off < BLOCK_LEN ? p->len - off : BLOCK_LEN);
-    }
-    if (p->v2_leaves)
-        sha256_many(in, n, &p->v2_leaves[first]);
-    for (uint32_t i = 0; p->v1 && i < n; i++)
-        sha1_update(p->v1, in[i]);
+    uint32_t off = block * BLOCK_LEN;
+    return bytes_of(p->blocks[block], p->len - off < BLOCK_LEN ? p->len - off : BLOCK_LEN);
 }
 
-static void hash_run(struct store_put *p)
+static uint32_t put_n_blocks(const struct store_put *p)
 {
-    uint32_t n_blocks = (uint32_t)div_ceil(p->len, BLOCK_LEN);
-    for (uint32_t i = 0; i < n_blocks; i += SHA_LANES_MAX)
-        hash_blocks(p, i, n_blocks - i < SHA_LANES_MAX ? n_blocks - i : SHA_LANES_MAX);
+    return (uint32_t)div_ceil(p->len, BLOCK_LEN);
+}
+
+static void hash_leaf_run(struct store_put *p, uint32_t first, uint32_t end)
+{
+    struct bytes in[SHA_LANES_MAX];
+    uint32_t n = 0;
+    for (uint32_t i = first; i < end; i++)
+        in[n++] = put_block(p, i);
+    if (p->v2_leaves)
+        sha256_many(in, n, &p->v2_leaves[first]);
+}
+
+/* Block `block` of those puts that have it whole goes through the SHA units side by side. */
+static void hash_v1_block(struct store_put *const *puts, size_t n, uint32_t block)
+{
+    struct sha1_state *states[STORE_PUTS_MAX];
+    const uint8_t *data[STORE_PUTS_MAX];
+    size_t n_whole = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!puts[i]->v1 || block >= put_n_blocks(puts[i]))
+            continue;
+        struct bytes in = put_block(puts[i], block);
+        if (in.len < BLOCK_LEN) {
+            sha1_update(puts[i]->v1, in);
+            continue;
+        }
+        states[n_whole] = puts[i]->v1;
+        data[n_whole++] = in.data;
+    }
+    if (n_whole > 1)
+        sha1_update_many(states, data, n_whole, BLOCK_LEN);
+    else if (n_whole)
+        sha1_update(states[0], bytes_of(data[0], BLOCK_LEN));
+}
+
+static void hash_end(struct store_put *p)
+{
     p->is_bad = p->v2_leaves && p->v2_want &&
-                memcmp(p->v2_leaves, p->v2_want, (size_t)n_blocks * SHA256_LEN) != 0;
+                memcmp(p->v2_leaves, p->v2_want, (size_t)put_n_blocks(p) * SHA256_LEN) != 0;
     if (!p->v1 || !p->v1_last)
         return;
     uint8_t digest[SHA1_LEN];
@@ -430,6 +456,24 @@ static void hash_run(struct store_put *p)
     sha1_final(p->v1, digest);
     if (memcmp(digest, p->v1_want, SHA1_LEN) != 0)
         p->is_bad = true;
+}
+
+/* Leaves of neighbouring blocks, as many at a time as the SHA units interleave; then v1 over the
+ * same bytes, of all puts at once, while they are in a near cache. */
+static void hash_runs(struct store_put *const *puts, size_t n)
+{
+    uint32_t n_blocks = 0;
+    for (size_t i = 0; i < n; i++)
+        n_blocks = put_n_blocks(puts[i]) > n_blocks ? put_n_blocks(puts[i]) : n_blocks;
+    for (uint32_t first = 0; first < n_blocks; first += SHA_LANES_MAX) {
+        for (size_t i = 0; i < n; i++)
+            hash_leaf_run(puts[i], first,
+                          (uint32_t)size_min(first + SHA_LANES_MAX, put_n_blocks(puts[i])));
+        for (uint32_t k = 0; k < SHA_LANES_MAX; k++)
+            hash_v1_block(puts, n, first + k);
+    }
+    for (size_t i = 0; i < n; i++)
+        hash_end(puts[i]);
 }
 
 static enum err_code pwritev_all(struct file_store *s, uint32_t file, int fd, struct iovec *iov,
@@ -492,12 +536,8 @@ static enum err_code write_file_run(struct file_store *s, const struct store_put
     return code;
 }
 
-enum err_code file_store_put(struct file_store *s, struct store_put *p, struct err *err)
+static enum err_code write_run(struct file_store *s, struct store_put *p, struct err *err)
 {
-    p->is_written = false;
-    if (!layout_has_range(&s->info->layout, p->piece, p->begin, p->len) && p->len > 0)
-        return err_set_at(err, ERR_LIMIT, "a run outside its piece", STORE_NO_FILE, p->begin, 0);
-    hash_run(p);
     if (p->is_bad || p->is_hash_only)
         return ERR_OK;
     if (s->is_read_only)
@@ -511,6 +551,36 @@ enum err_code file_store_put(struct file_store *s, struct store_put *p, struct e
     }
     p->is_written = true;
     return ERR_OK;
+}
+
+void file_store_put_many(const struct store_put_item *items, size_t n)
+{
+    struct store_put *puts[STORE_PUTS_MAX];
+    size_t n_fit = 0;
+    assert(n <= STORE_PUTS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        struct store_put *p = items[i].put;
+        p->is_written = false;
+        items[i].err->code = ERR_OK;
+        if (p->len == 0 ||
+            layout_has_range(&items[i].store->info->layout, p->piece, p->begin, p->len))
+            puts[n_fit++] = p;
+        else
+            err_set_at(items[i].err, ERR_LIMIT, "a run outside its piece", STORE_NO_FILE, p->begin,
+                       0);
+    }
+    hash_runs(puts, n_fit);
+    for (size_t i = 0; i < n; i++)
+        if (!items[i].err->code)
+            items[i].err->code = write_run(items[i].store, items[i].put, items[i].err);
+}
+
+enum err_code file_store_put(struct file_store *s, struct store_put *p, struct err *err)
+{
+    struct err none = {0};
+    struct store_put_item item = {s, p, err ? err : &none};
+    file_store_put_many(&item, 1);
+    return item.err->code;
 }
 
 /* --- reading --------------------------------------------------------------------------------- */

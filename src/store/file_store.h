@@ -24,6 +24,17 @@ void file_store_close(struct file_store *s);            /* NULL is fine; does no
 uint64_t file_store_device(const struct file_store *s); /* st_dev of its folder */
 
 enum err_code file_store_put(struct file_store *s, struct store_put *p, struct err *err) MUST_USE;
+
+#define STORE_PUTS_MAX 4u /* as many as the SHA units interleave */
+
+/* One of several puts, of any stores; the answer is in err->code. */
+struct store_put_item {
+    struct file_store *store;
+    struct store_put *put;
+    struct err *err;
+};
+/* As file_store_put of each, n <= STORE_PUTS_MAX, with their v1 hashed side by side. */
+void file_store_put_many(const struct store_put_item *items, size_t n);
 /* scratch: at least BLOCK_LEN bytes, for reading through. */
 enum err_code file_store_check(struct file_store *s, struct store_check *c, struct span scratch,
                                struct err *err) MUST_USE;

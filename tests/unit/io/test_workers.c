@@ -97,6 +97,40 @@ static void all_jobs_come_back_on_the_loop(void **state)
     world_free(w);
 }
 
+/* Jobs that gather: all run once, up to four to a call, and fewer calls than jobs. */
+static atomic_int n_many_calls;
+
+static void many_run(struct work *const *ws, size_t n)
+{
+    static uint8_t bytes[64];
+    assert_in_range(n, 1, WORKERS_N_MANY);
+    atomic_fetch_add(&n_many_calls, 1);
+    for (size_t i = 0; i < n; i++)
+        CONTAINER_OF(ws[i], struct job, work)->sum += 1 + bytes[i];
+}
+
+static void some_jobs_run_together(void **state)
+{
+    (void)state;
+    struct world *w = world_new(3, N_JOBS, false);
+    uint32_t queue = workers_queue(w->workers, 100, 0);
+    int n_many = 0;
+    atomic_store(&n_many_calls, 0);
+    for (int i = 0; i < N_JOBS; i++) {
+        if (i % 7) {
+            w->jobs[i].work.run_many = many_run;
+            n_many++;
+        }
+        assert_int_equal(workers_submit(w->workers, queue, &w->jobs[i].work), ERR_OK);
+    }
+    while (w->n_done < N_JOBS)
+        workers_port_wait(w->port, true);
+    for (int i = 0; i < N_JOBS; i++)
+        assert_int_equal(w->jobs[i].sum, i % 7 ? 1u : 64u * (i & 0xff));
+    assert_true(atomic_load(&n_many_calls) < n_many);
+    world_free(w);
+}
+
 static void a_queue_of_one_thread_keeps_order(void **state)
 {
     (void)state;
@@ -193,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_jobs_come_back_on_the_loop),
+        cmocka_unit_test(some_jobs_run_together),
         cmocka_unit_test(a_queue_of_one_thread_keeps_order),
         cmocka_unit_test(a_stuck_device_delays_only_its_own),
         cmocka_unit_test(too_many_waiting_is_refused),

@@ -186,6 +186,43 @@ static void a_piece_in_runs_hashes_as_one(void **state)
     world_clear(&w);
 }
 
+/* Four puts at once, the last piece (short) among them: a bad one, and one outside its piece, do
+ * not touch the others. */
+static void puts_together_are_each_their_own(void **state)
+{
+    (void)state;
+    struct world w = world_make(NULL, 0);
+    const struct layout *l = &w.x->info->layout;
+    struct err err;
+    assert_int_equal(world_open(&w, false, &err), ERR_OK);
+    uint32_t n_pieces = w.x->info->n_pieces;
+    uint32_t pieces[STORE_PUTS_MAX] = {0, n_pieces - 1, 1, 2};
+    struct put p[STORE_PUTS_MAX];
+    struct err errs[STORE_PUTS_MAX];
+    struct store_put_item items[STORE_PUTS_MAX];
+    for (uint32_t i = 0; i < STORE_PUTS_MAX; i++) {
+        put_init(&p[i], &w, pieces[i], 0, layout_piece_data_len(l, pieces[i]));
+        sha1_init(&p[i].v1);
+        p[i].request.v1 = &p[i].v1;
+        p[i].request.v1_last = true;
+        p[i].request.v1_zeros = layout_piece_len(l, pieces[i]) - p[i].request.len;
+        memcpy(p[i].request.v1_want, metainfo_v1_piece_hash(w.x->info, pieces[i]), SHA1_LEN);
+        items[i] = (struct store_put_item){w.store, &p[i].request, &errs[i]};
+    }
+    p[2].request.v1_want[0] ^= 1;
+    p[3].request.begin = PIECE_LEN;
+    file_store_put_many(items, STORE_PUTS_MAX);
+    bool is_missing;
+    for (uint32_t i = 0; i < STORE_PUTS_MAX; i++) {
+        assert_int_equal(errs[i].code, i == 3 ? ERR_LIMIT : ERR_OK);
+        assert_int_equal(p[i].request.is_bad, i == 2);
+        assert_int_equal(p[i].request.is_written, i < 2);
+    }
+    assert_true(check_piece(&w, 0, &is_missing));
+    assert_true(check_piece(&w, n_pieces - 1, &is_missing));
+    world_clear(&w);
+}
+
 static void bad_runs_are_not_written(void **state)
 {
     (void)state;
@@ -704,6 +741,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_a_tree),
         cmocka_unit_test(a_piece_in_runs_hashes_as_one),
+        cmocka_unit_test(puts_together_are_each_their_own),
         cmocka_unit_test(bad_runs_are_not_written),
         cmocka_unit_test(reads_any_range_with_pads_as_zeros),
         cmocka_unit_test(check_finds_good_bad_and_missing),
