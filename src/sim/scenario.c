@@ -144,6 +144,31 @@ static void run_tracker_dies(const struct scenario_params *p, struct scenario_re
     stage_clear(&s);
 }
 
+/* --- partition: half of the swarm cannot reach the other, nor the tracker ------------------------
+ */
+
+#define PARTITION_US (200 * US_PER_S) /* longer than connections survive silence */
+
+static void run_partition(const struct scenario_params *p, struct scenario_result *r)
+{
+    struct stage s;
+    stage_init(&s, p, r);
+    add_crowd(&s, 1, p->n_peers);
+    stage_run_until(&s, s.sim.w.now_us + 5 * US_PER_S);
+    for (uint32_t i = 0; i < s.n_peers && !s.is_broken; i += 2)
+        net_set_group(s.peers[i].h->node, 1); /* the seed is among them */
+    stage_run_until(&s, s.sim.w.now_us + PARTITION_US);
+    uint32_t n_done = stage_n_done(&s);
+    for (uint32_t i = 0; i < s.n_peers && !s.is_broken; i += 2)
+        net_set_group(s.peers[i].h->node, 0);
+    uint64_t healed_at_us = s.sim.w.now_us;
+    stage_run(&s);
+    stage_want_all_done(&s);
+    buf_printf(&r->table, "done before it heals %u\nall done            %.1f s after\n", n_done,
+               (double)(s.sim.w.now_us - healed_at_us) / US_PER_S);
+    stage_clear(&s);
+}
+
 /* --- crash-restart --------------------------------------------------------------------------- */
 
 struct crash_state {
@@ -294,6 +319,10 @@ const struct scenario scenarios[] = {
      "the tracker goes after ten seconds, members still come",
      {COMMON, SLOW, .n_peers = 40, .size = 32 * MIB, .is_phantom = true},
      run_tracker_dies},
+    {"partition",
+     "half of the swarm is cut off for 200 seconds, the seed with it",
+     {COMMON, FAST, .n_peers = 20, .size = 32 * MIB, .is_phantom = true},
+     run_partition},
     {"crash-restart",
      "processes are killed and machines lose power, and come back",
      {COMMON, FAST, .n_peers = 20, .size = 64 * MIB},

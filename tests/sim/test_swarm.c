@@ -176,6 +176,21 @@ static void test_gossip_outlives_the_tracker(void **state)
     scenario_result_clear(&r);
 }
 
+/* A swarm that was torn in two grows together again. */
+static void test_partition_heals(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 3; i++) {
+        struct scenario_params p = params_of("partition");
+        struct scenario_result r;
+        p.size = 16 * MIB;
+        p.rng_seed = 50 + i;
+        run("partition", &p, &r);
+        assert_in_range(r.last_us, 200 * US_PER_S, 400 * US_PER_S);
+        scenario_result_clear(&r);
+    }
+}
+
 /* Kills and losses of power: nobody believes what is not on the disk, and nobody begins again. */
 static void test_crashes_lose_no_verified_piece(void **state)
 {
@@ -221,6 +236,7 @@ int main(void)
         cmocka_unit_test(test_who_rejects_everything_is_closed),
         cmocka_unit_test(test_attacks_cost_the_attacker),
         cmocka_unit_test(test_gossip_outlives_the_tracker),
+        cmocka_unit_test(test_partition_heals),
         cmocka_unit_test(test_crashes_lose_no_verified_piece),
         cmocka_unit_test(test_disks_fail_and_are_mended),
     };
