@@ -527,7 +527,9 @@ static uint32_t copy_some(struct swarm_table *t, const struct candidates *c, uin
 static uint32_t answer(struct swarm_table *t, const struct swarm_peers *p, unsigned family,
                        uint32_t self, const struct swarm_announce *a, uint8_t *out)
 {
-    struct candidates c = {.p = p, .family = family, .from = a->is_seed ? p->n_seeds : 0};
+    bool has_leechers = p->n > p->n_seeds;
+    struct candidates c = {
+        .p = p, .family = family, .from = a->is_seed && has_leechers ? p->n_seeds : 0};
     c.self = self != NONE && self >= c.from ? self - c.from : NONE;
     c.n = p->n - c.from - (c.self != NONE);
     if (a->numwant == 0)

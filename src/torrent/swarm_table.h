@@ -81,8 +81,9 @@ void swarm_table_clear(struct swarm_table *t);
 
 bool swarm_table_has(const struct swarm_table *t, const uint8_t infohash[SHA1_LEN]);
 /* Lists, renews or removes the peer. Writes up to numwant compact addresses of its family into out
- * (room for numwant of them), the asker left out; a seed hears of leechers only. Each other peer
- * has the same chance to be named. out_counts: of the asker's family. */
+ * (room for numwant of them), the asker left out; a seed hears of leechers only while there are any
+ * (aria2 with a magnet link says that it has nothing left and needs a seed's address). Each other
+ * peer has the same chance to be named. out_counts: of the asker's family. */
 enum err_code swarm_table_announce(struct swarm_table *t, uint64_t now_us,
                                    const struct swarm_announce *a, uint8_t *out, uint32_t *out_n,
                                    struct swarm_counts *out_counts) MUST_USE;

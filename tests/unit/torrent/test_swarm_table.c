@@ -89,7 +89,8 @@ static void test_life_of_a_peer(void **state)
         assert_int_equal(peer_number(f.out), 1);
         assert_int_equal(f.counts.n_seeders, 1);
         say(&f, 1, peer(1, v6), SWARM_COMPLETED, true, 50);
-        assert_int_equal(f.n, 0); /* a seed does not hear of seeds */
+        assert_int_equal(f.n, 1); /* no leechers: it hears of seeds (aria2 with a magnet link) */
+        assert_int_equal(peer_number(f.out), 2);
         assert_int_equal(f.counts.n_completed, v6 + 1);
         say(&f, 1, peer(1, v6), SWARM_COMPLETED, true, 50); /* once */
         say(&f, 1, peer(3, v6), SWARM_COMPLETED, true, 50); /* a stranger */
