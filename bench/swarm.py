@@ -151,6 +151,7 @@ def main():
         for pair in pairs:
             try:
                 rows[pair].append(measure(pair, size, opt.kind))
+                print(f"{pair}: {rows[pair][-1]['mb_s']:.0f} MB/s", file=sys.stderr, flush=True)
             except Skip as e:
                 print(f"{pair}: skipped, {e}", file=sys.stderr)
     with open("/proc/sys/net/ipv4/tcp_congestion_control") as f:
