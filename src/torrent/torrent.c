@@ -505,6 +505,8 @@ void torrent_fail(struct torrent *t, const struct err *err)
     COUNT(t->s, store_errors);
     if (t->state == TORRENT_STOPPING || t->state == TORRENT_ERROR)
         return;
+    if (t->is_reopening)
+        return; /* asked before the resume, which tries all of it again */
     char text[200];
     LOG(t->s->log, LOG_ERROR, "torrent", "\"stopped\" torrent=%u err=%s", t->id,
         err_format(err, text, sizeof(text)));
