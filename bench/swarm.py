@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """swarm: one seed, one downloader, measured side by side in one run: shoal, libtorrent, rTorrent, aria2 (as
-downloader from rTorrent), on tmpfs, in a network namespace of its own, each at its best settings.
+downloader from shoal), on tmpfs, in a network namespace of its own, each at its best settings.
 
 usage: bench/swarm.py [--size 1G] [--runs 5] [--pairs shoal:shoal,libtorrent:libtorrent,...]
 
@@ -23,7 +23,7 @@ import swarmlib  # noqa: E402
 from swarmlib import Aria2, Lab, Libtorrent, Rtorrent, ShoalTracker, Skip, shoal_create, shoal_get, shoal_seed  # noqa: E402
 
 TICKS = os.sysconf("SC_CLK_TCK")
-DEFAULT_PAIRS = "shoal:shoal,libtorrent:libtorrent,rtorrent:rtorrent,rtorrent:aria2"
+DEFAULT_PAIRS = "shoal:shoal,libtorrent:libtorrent,rtorrent:rtorrent,shoal:aria2"
 
 
 class Meter(threading.Thread):
@@ -80,7 +80,7 @@ def start_get(name, lab, torrent, out):
         return client, lambda: os.path.exists(client.done_path)
     if name == "aria2":
         client = Aria2(lab, torrent, out)
-        return client, lambda: "Download complete" in client.output() or "Seeding is over" in client.output()
+        return client, lambda: os.path.exists(client.done_path)
     raise SystemExit(f"bench: no such client: {name}")
 
 

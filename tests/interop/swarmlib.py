@@ -399,6 +399,12 @@ class Aria2(Process):
                 f"--dir={save_dir}", "--file-allocation=none", "--seed-ratio=0.0",
                 "--bt-request-peer-speed-limit=0", "--bt-max-peers=0", "--summary-interval=0",
                 "--console-log-level=notice", "--allow-overwrite=true", "--follow-torrent=mem", *extra]
+        self.done_path = lab.path(f"aria2-{Aria2.n}.done")
+        hook = lab.path(f"aria2-{Aria2.n}.sh")
+        with open(hook, "w") as f:
+            f.write(f"#!/bin/sh\nexec touch '{self.done_path}'\n")
+        os.chmod(hook, 0o755)
+        argv.append(f"--on-bt-download-complete={hook}")
         if seed:
             argv.append("--bt-seed-unverified=true")
         super().__init__(lab, f"aria2-{Aria2.n}", [*argv, source])
