@@ -1,0 +1,134 @@
+/* chainstate: the most-work valid chain and its coins: takes blocks in any order, connects,
+ * reorganises through undo data to any depth, remembers what is invalid, survives crashes.
+ *
+ * A block's life:
+ *
+ *   accept          window (read, parsed, checked by     connect (inputs, amounts, locks; in order)
+ *   HAS_DATA -----> itself, coins fetched: any thread) ----------> scripts (any thread) --+
+ *      |                                                                                   |
+ *      +--- INVALID: FAILED, its descendants with it <------------------------------ in order: VALID
+ *
+ * The coins run ahead: block N + 1 is applied while the scripts of N are still being checked. The
+ * tip that others see is the last block all of whose checks came back; coins are written to disk
+ * only there. When a script fails, everything above is taken back from the undo data in memory.
+ *
+ * Ownership  a struct chain_block (raw bytes, arena, parsed block, spent coins) belongs to the
+ *            window from the moment it is read until its own checks have ALL come back, on the
+ *            failing path too: nothing a check points at can go before it does
+ * Threads    one owner. With a runner (chain_runner) its threads see chain_blocks that are handed
+ *            to them and nothing else; without one everything runs in the caller
+ * Errors     verdicts about blocks; ERR_* when the world fails: then nothing is marked, and the
+ *            same call may be tried again
+ * Crash      coins carry their tip (coins_store.h). On open the index is read, the coins' block is
+ *            found, and the chain moves on from there. Blocks that were connected above are
+ *            connected again: nothing needs to be rolled back
+ */
+#pragma once
+#include "chain/block.h"
+#include "chain/chain_store.h"
+#include "chain/coins_cache.h"
+#include "chain/header_chain.h"
+#include "chain/script_verify.h"
+#include "chain/undo.h"
+
+struct chainstate;
+
+/* Threads for a chainstate: do(job) n times somewhere, in any order; see io/chain_pool.h. */
+struct chain_job {
+    struct chain_job *next;                            /* the runner's while it holds the job */
+    void (*run)(struct chain_job *j, struct mem *mem); /* mem: the running thread's own */
+};
+struct chain_runner {
+    void *ctx;
+    unsigned n_threads;
+    void (*submit)(void *ctx, struct chain_job *j);
+    /* Jobs that have run, as a list; waits for one when wait is set and some are out. */
+    struct chain_job *(*collect)(void *ctx, bool wait);
+};
+
+enum chain_event_kind { CHAIN_CONNECTED, CHAIN_DISCONNECTED, CHAIN_INVALID };
+struct chain_event {
+    enum chain_event_kind kind;
+    uint32_t node;               /* in the header chain */
+    const struct reject *reject; /* CHAIN_INVALID */
+};
+
+struct chainstate_config {
+    const struct chain_params *params;
+    struct mem *mem;
+    uint64_t rng_seed;
+    const struct chain_store *blocks;
+    const struct coins_store *coins;
+    const struct chain_runner *runner; /* NULL: everything in the caller */
+    struct script_cache *cache;        /* may be NULL */
+    size_t coins_cap_len;              /* coins in memory; default 450 MiB */
+    uint64_t prune_target_len;         /* 0: keep all */
+    struct hash256 assume_valid;       /* scripts of its ancestors are not run; zero: all are */
+    bool has_assume_valid;             /* false: the network's own */
+    bool is_read_only;
+    /* Called when a block got its verdict or the tip moved; may be NULL. Called from within the
+     * calls below, on the owner's thread; must not call back in. */
+    void (*on_event)(void *ctx, const struct chain_event *e);
+    void *on_event_ctx;
+};
+
+enum err_code chainstate_open(struct chainstate **out, const struct chainstate_config *c,
+                              int64_t now_s, struct err *err) MUST_USE;
+/* Checks come back, coins and index are written. Then frees, also when writing failed. */
+enum err_code chainstate_close(struct chainstate *s, struct err *err) MUST_USE;
+
+/* --- putting in ----------------------------------------------------------------------------- */
+
+/* Headers: see header_chain.h. */
+enum verdict chainstate_add_header(struct chainstate *s, const struct block_header *h,
+                                   int64_t now_s, uint32_t *out_node, struct reject *r) MUST_USE;
+
+/* A whole block. Its header must be fine, its parent known and not failed, its data right; then it
+ * is stored and VALID means "taken": whether it connects is told by chainstate_advance.
+ * Known already: VALID, *out_is_new false. */
+enum verdict chainstate_accept(struct chainstate *s, struct bytes raw, int64_t now_s,
+                               uint32_t *out_node, bool *out_is_new, struct reject *r) MUST_USE;
+
+/* Move to the best chain there is, at most n_max blocks (0: as far as it goes). *out_is_done: no
+ * better chain is left. ERR_*: the world failed, the state is as consistent as before. */
+enum err_code chainstate_advance(struct chainstate *s, size_t n_max, bool *out_is_done,
+                                 struct err *err) MUST_USE;
+/* Coins, blocks and index to disk now. */
+enum err_code chainstate_flush(struct chainstate *s, struct err *err) MUST_USE;
+
+/* invalidateblock, reconsiderblock, preciousblock of Bitcoin Core's RPC; each is followed by
+ * chainstate_advance. */
+enum err_code chainstate_invalidate(struct chainstate *s, uint32_t node, struct err *err) MUST_USE;
+enum err_code chainstate_reconsider(struct chainstate *s, uint32_t node, struct err *err) MUST_USE;
+enum err_code chainstate_precious(struct chainstate *s, uint32_t node, struct err *err) MUST_USE;
+
+/* --- looking at ----------------------------------------------------------------------------- */
+
+uint32_t chainstate_tip(const struct chainstate *s); /* verified, as a node */
+const struct header_chain *chainstate_headers(const struct chainstate *s);
+uint32_t chainstate_status(const struct chainstate *s, uint32_t node); /* enum block_status */
+uint32_t chainstate_n_txs(const struct chainstate *s, uint32_t node);  /* 0: not seen */
+uint64_t chainstate_n_chain_txs(const struct chainstate *s, uint32_t node);
+/* The coins cache; only at rest (no block in flight: after advance). */
+struct coins_cache *chainstate_coins(struct chainstate *s);
+enum err_code chainstate_read_block(struct chainstate *s, uint32_t node, struct buf *out,
+                                    struct err *err) MUST_USE;
+enum err_code chainstate_read_undo(struct chainstate *s, uint32_t node, struct arena *a,
+                                   struct buf *raw, struct undo_block *out,
+                                   struct err *err) MUST_USE;
+/* Tips as getchaintips lists them: every node without children, and the active tip. */
+size_t chainstate_tips(const struct chainstate *s, uint32_t *out_nodes, size_t n_max);
+
+/* Connect node's block again without changing anything (verify): level 1 reads and parses, 2 checks
+ * by itself, 3 undo data fits, 4 scripts too. */
+enum verdict chainstate_verify_block(struct chainstate *s, uint32_t node, unsigned level,
+                                     struct reject *r) MUST_USE;
+
+struct chainstate_stats {
+    uint64_t n_connected, n_disconnected, n_invalid, n_txs, n_inputs, n_scripts_skipped;
+    uint64_t n_accepted, n_duplicate, n_refused, n_mutated, n_undecided;
+    uint64_t block_len; /* bytes of connected blocks */
+    uint32_t n_in_flight_max;
+};
+void chainstate_stats(const struct chainstate *s, struct chainstate_stats *out);
+void chainstate_check(const struct chainstate *s);
