@@ -1,7 +1,9 @@
-/* merkle: roots are folded with a stack of one hash per height, so that no tree is laid out where
- * only its root is asked for; pads are computed, never stored. */
+/* merkle: roots are folded chunk by chunk, level by level within a chunk (neighbouring pairs go
+ * through the SHA units side by side), with a stack of one hash per height above, so that no tree
+ * is laid out where only its root is asked for; pads are computed, never stored. */
 #include "torrent/merkle.h"
 #include "base/size.h"
+#include "crypto/sha_lanes.h"
 #include <assert.h>
 
 static const uint8_t *hash_at(const uint8_t *hashes, uint64_t index)
@@ -24,36 +26,89 @@ void merkle_pad(unsigned height, uint8_t out[SHA256_LEN])
         sha256_pair(out, out, out);
 }
 
-void merkle_root(const uint8_t *hashes, uint64_t n, unsigned layer_height, unsigned root_height,
-                 uint8_t out[SHA256_LEN])
+#define CHUNK_HEIGHT 6u
+#define CHUNK_N      (1u << CHUNK_HEIGHT) /* 2 KiB of hashes on the stack */
+
+/* The root over n <= 2^n_levels <= CHUNK_N hashes of a layer, completed with pads. */
+static void fold_chunk(const uint8_t *hashes, size_t n, unsigned layer_height, unsigned n_levels,
+                       uint8_t out[SHA256_LEN])
 {
-    uint8_t left[64][SHA256_LEN]; /* a finished left child waiting at each level */
-    uint8_t node[SHA256_LEN], pad[SHA256_LEN];
-    unsigned n_levels = root_height - layer_height;
-    assert(root_height >= layer_height && n_levels < 64 && n <= 1ull << n_levels);
-    for (uint64_t i = 0; i < n; i++) {
-        memcpy(node, hash_at(hashes, i), SHA256_LEN);
-        unsigned level = 0;
-        for (; i >> level & 1; level++)
-            sha256_pair(left[level], node, node);
-        memcpy(left[level], node, SHA256_LEN);
+    uint8_t level[CHUNK_N + 1][SHA256_LEN], pad[SHA256_LEN];
+    bool has_pads = n < 1u << n_levels;
+    assert(n_levels <= CHUNK_HEIGHT && n <= 1u << n_levels);
+    if (has_pads)
+        merkle_pad(layer_height, pad);
+    if (n > 0)
+        memcpy(level, hashes, n * SHA256_LEN);
+    else
+        memcpy(level[n++], pad, SHA256_LEN);
+    for (unsigned i = 0; i < n_levels; i++) {
+        if (n % 2)
+            memcpy(level[n++], pad, SHA256_LEN);
+        n /= 2;
+        sha256_pairs((const uint8_t(*)[SHA256_LEN])level, n, level);
+        if (has_pads)
+            sha256_pair(pad, pad, pad);
     }
-    if (n == 1ull << n_levels) {
-        memcpy(out, left[n_levels], SHA256_LEN);
+    memcpy(out, level[0], SHA256_LEN);
+}
+
+/* n chunks, the last of which may be partial, are the leaves of a tree of n_levels. */
+struct fold {
+    uint8_t left[64][SHA256_LEN]; /* a finished left child waiting at each level */
+    uint64_t n;
+};
+
+static void fold_add(struct fold *f, uint8_t node[SHA256_LEN])
+{
+    unsigned level = 0;
+    for (; f->n >> level & 1; level++)
+        sha256_pair(f->left[level], node, node);
+    memcpy(f->left[level], node, SHA256_LEN);
+    f->n++;
+}
+
+/* leaf_height: of what was added. */
+static void fold_end(const struct fold *f, unsigned leaf_height, unsigned n_levels,
+                     uint8_t out[SHA256_LEN])
+{
+    uint8_t node[SHA256_LEN], pad[SHA256_LEN];
+    if (f->n == 1ull << n_levels) {
+        memcpy(out, f->left[n_levels], SHA256_LEN);
         return;
     }
     /* The bits of n say where a left child waits; above the lowest of them, everything to the
      * right of what is there is pad. */
-    merkle_pad(layer_height, pad);
+    merkle_pad(leaf_height, pad);
     memcpy(node, pad, SHA256_LEN);
     for (unsigned level = 0; level < n_levels; level++) {
-        if (n >> level & 1)
-            sha256_pair(left[level], node, node);
+        if (f->n >> level & 1)
+            sha256_pair(f->left[level], node, node);
         else
             sha256_pair(node, pad, node);
         sha256_pair(pad, pad, pad);
     }
     memcpy(out, node, SHA256_LEN);
+}
+
+void merkle_root(const uint8_t *hashes, uint64_t n, unsigned layer_height, unsigned root_height,
+                 uint8_t out[SHA256_LEN])
+{
+    unsigned n_levels = root_height - layer_height;
+    assert(root_height >= layer_height && n_levels < 64 && n <= 1ull << n_levels);
+    if (n_levels <= CHUNK_HEIGHT) {
+        fold_chunk(hashes, (size_t)n, layer_height, n_levels, out);
+        return;
+    }
+    struct fold f;
+    uint8_t node[SHA256_LEN];
+    f.n = 0;
+    for (uint64_t i = 0; i < n; i += CHUNK_N) {
+        fold_chunk(hash_at(hashes, i), (size_t)u64_min(n - i, CHUNK_N), layer_height, CHUNK_HEIGHT,
+                   node);
+        fold_add(&f, node);
+    }
+    fold_end(&f, layer_height + CHUNK_HEIGHT, n_levels - CHUNK_HEIGHT, out);
 }
 
 /* --- shape ----------------------------------------------------------------------------------- */
@@ -107,13 +162,12 @@ static uint64_t level_n(const struct merkle_tree *t, unsigned level)
 
 static void build_level(struct merkle_tree *t, unsigned level, uint8_t pad[SHA256_LEN])
 {
-    const uint8_t *below = t->nodes + (size_t)t->level_off[level - 1] * SHA256_LEN;
-    uint8_t *out = t->nodes + (size_t)t->level_off[level] * SHA256_LEN;
-    uint64_t n_below = level_n(t, level - 1);
-    for (uint64_t i = 0; i < n_below; i += 2, out += SHA256_LEN)
-        sha256_pair(hash_at(below, i), hash_at(below, i + 1), out);
+    uint8_t(*nodes)[SHA256_LEN] = (uint8_t(*)[SHA256_LEN])(void *)t->nodes;
+    uint8_t(*out)[SHA256_LEN] = nodes + t->level_off[level];
+    size_t n = (size_t)level_n(t, level); /* an odd one below is followed by its pad */
+    sha256_pairs((const uint8_t(*)[SHA256_LEN])nodes + t->level_off[level - 1], n, out);
     sha256_pair(pad, pad, pad);
-    memcpy(out, pad, SHA256_LEN);
+    memcpy(out[n], pad, SHA256_LEN);
 }
 
 enum err_code merkle_tree_init(struct merkle_tree *t, struct mem *mem, const uint8_t *hashes,
