@@ -1,7 +1,8 @@
 /* hash_files: hashes all data of a torrent from disk, with all cores, v1 and v2 in one pass.
  *
- * Threads take runs of pieces in order and read them in calls of up to 1 MiB; nothing is mapped. A
- * piece that cannot be read whole (a file is absent, short or fails) is marked, not an error.
+ * Threads take runs of pieces in order, read them in long calls and hash several side by side
+ * (crypto/sha_lanes.h); nothing is mapped. A piece that cannot be read whole (a file is absent,
+ * short or fails) is marked, not an error.
  *
  * Ownership  metainfo and top are borrowed; results belong to the struct until hash_files_clear
  * Threads    hash_files_run blocks its caller and starts n_threads of its own; only is_cancelled may
