@@ -132,8 +132,9 @@ static void job_run(struct work *w, struct span scratch)
 }
 
 /* Puts that gathered: their pieces are hashed side by side. */
-static void jobs_put(struct work *const *ws, size_t n)
+static void jobs_put(struct work *const *ws, size_t n, struct span scratch)
 {
+    (void)scratch;
     struct store_put_item items[WORKERS_N_MANY];
     static_assert(WORKERS_N_MANY <= STORE_PUTS_MAX, "a store takes them all at once");
     size_t n_items = 0;
@@ -145,6 +146,23 @@ static void jobs_put(struct work *const *ws, size_t n)
             items[n_items++] = (struct store_put_item){j->files, j->put, &j->err};
     }
     file_store_put_many(items, n_items);
+}
+
+/* The same for pieces on disk. */
+static void jobs_check(struct work *const *ws, size_t n, struct span scratch)
+{
+    struct store_check_item items[WORKERS_N_MANY];
+    static_assert(WORKERS_N_MANY <= STORE_PUTS_MAX, "a store takes them all at once");
+    size_t n_items = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct host_job *j = CONTAINER_OF(ws[i], struct host_job, work);
+        if (atomic_load_explicit(&j->owner->is_closing, memory_order_relaxed))
+            err_set(&j->err, ERR_CANCELLED, "shutting down");
+        else
+            items[n_items++] = (struct store_check_item){j->files, j->check, &j->err};
+    }
+    if (n_items > 0)
+        file_store_check_many(items, n_items, scratch);
 }
 
 /* --- jobs ------------------------------------------------------------------------------------ */
@@ -462,6 +480,8 @@ void host_jobs_check(struct host_jobs *hj, uint64_t job, struct store_check *req
     if (!j)
         return;
     j->check = request;
+    if (request->want_v1)
+        j->work.run_many = jobs_check;
     store_submit(j);
 }
 

@@ -182,7 +182,7 @@ static size_t queue_take(struct worker_queue *q, struct work **out)
 static void run_jobs(struct work *const *jobs, size_t n, struct span scratch)
 {
     if (jobs[0]->run_many)
-        jobs[0]->run_many(jobs, n);
+        jobs[0]->run_many(jobs, n, scratch);
     else
         jobs[0]->run(jobs[0], scratch);
     for (size_t i = 0; i < n; i++)

@@ -31,7 +31,7 @@ struct work {
     /* May be NULL. Else jobs of one queue with the same run_many gather, for WORKERS_GATHER_US or
      * while some of them run, and up to WORKERS_N_MANY next to each other go in one call instead of
      * run(). */
-    void (*run_many)(struct work *const *ws, size_t n);
+    void (*run_many)(struct work *const *ws, size_t n, struct span scratch);
     void (*done)(struct work *w);
     struct workers_port *port;
     bool is_cancelled; /* run() was not called */

@@ -660,36 +660,87 @@ static void hash_leaves(const struct layout *l, const struct store_check *c, uin
     }
 }
 
+/* A piece that is checked in step with others. */
+struct check_lane {
+    struct file_store *store;
+    struct store_check *check;
+    struct err *err;
+    struct sha1_state v1;
+    uint32_t len; /* 0: ended early */
+};
+
+static void lane_begin(struct check_lane *lane, const struct store_check_item *item)
+{
+    const struct layout *l = &item->store->info->layout;
+    struct store_check *c = item->check;
+    *lane = (struct check_lane){.store = item->store, .check = c, .err = item->err};
+    lane->len = c->want_v1 ? layout_piece_len(l, c->piece) : layout_piece_data_len(l, c->piece);
+    c->is_missing = false;
+    item->err->code = ERR_OK;
+    sha1_init(&lane->v1);
+}
+
+/* Bytes of the piece from begin on, read and their leaves hashed; fewer than part.len at its end,
+ * none behind it or when it cannot be read. */
+static uint32_t lane_take(struct check_lane *lane, uint32_t begin, struct span part)
+{
+    struct store_check *c = lane->check;
+    struct err note = {0};
+    if (begin >= lane->len)
+        return 0;
+    part.len = size_min(part.len, lane->len - begin);
+    enum err_code code = fill(lane->store, c->piece, begin, part, &note);
+    c->is_missing = code == ERR_IO && (note.got == ENOENT || note.got == ENODATA);
+    if (code && !c->is_missing)
+        *lane->err = note;
+    if (code) {
+        lane->len = 0;
+        return 0;
+    }
+    if (c->v2_leaves)
+        hash_leaves(&lane->store->info->layout, c, begin, bytes_of(part.data, part.len));
+    return (uint32_t)part.len;
+}
+
+void file_store_check_many(const struct store_check_item *items, size_t n, struct span scratch)
+{
+    struct check_lane lanes[STORE_PUTS_MAX];
+    struct sha1_state *states[STORE_PUTS_MAX];
+    const uint8_t *data[STORE_PUTS_MAX];
+    uint32_t len_max = 0, step = (uint32_t)(scratch.len / n / BLOCK_LEN * BLOCK_LEN);
+    assert(n <= STORE_PUTS_MAX && step > 0);
+    for (size_t i = 0; i < n; i++) {
+        lane_begin(&lanes[i], &items[i]);
+        len_max = lanes[i].len > len_max ? lanes[i].len : len_max;
+    }
+    for (uint64_t begin = 0; begin < len_max; begin += step) {
+        size_t n_whole = 0;
+        for (size_t i = 0; i < n; i++) {
+            struct span part = {scratch.data + i * step, step};
+            uint32_t len = lane_take(&lanes[i], (uint32_t)begin, part);
+            if (!lanes[i].check->want_v1)
+                continue;
+            if (len < step) {
+                sha1_update(&lanes[i].v1, bytes_of(part.data, len));
+                continue;
+            }
+            states[n_whole] = &lanes[i].v1;
+            data[n_whole++] = part.data;
+        }
+        if (n_whole)
+            sha1_update_many(states, data, n_whole, step);
+    }
+    for (size_t i = 0; i < n; i++)
+        sha1_final(&lanes[i].v1, lanes[i].check->v1_digest);
+}
+
 enum err_code file_store_check(struct file_store *s, struct store_check *c, struct span scratch,
                                struct err *err)
 {
-    const struct layout *l = &s->info->layout;
-    uint32_t len = c->want_v1 ? layout_piece_len(l, c->piece) : layout_piece_data_len(l, c->piece);
-    uint32_t step = (uint32_t)(scratch.len / BLOCK_LEN * BLOCK_LEN);
-    assert(step > 0);
-    struct sha1_state v1;
-    sha1_init(&v1);
-    c->is_missing = false;
-    for (uint32_t begin = 0, n; begin < len; begin += n) {
-        n = len - begin < step ? len - begin : step;
-        struct err note;
-        enum err_code code = fill(s, c->piece, begin, (struct span){scratch.data, n}, &note);
-        if (code == ERR_IO && (note.got == ENOENT || note.got == ENODATA)) {
-            c->is_missing = true;
-            return ERR_OK;
-        }
-        if (code) {
-            if (err)
-                *err = note;
-            return code;
-        }
-        if (c->want_v1)
-            sha1_update(&v1, bytes_of(scratch.data, n));
-        if (c->v2_leaves)
-            hash_leaves(l, c, begin, bytes_of(scratch.data, n));
-    }
-    sha1_final(&v1, c->v1_digest);
-    return ERR_OK;
+    struct err none = {0};
+    struct store_check_item item = {s, c, err ? err : &none};
+    file_store_check_many(&item, 1, scratch);
+    return item.err->code;
 }
 
 enum err_code file_store_stat(struct file_store *s, struct store_file_stat *out_files,

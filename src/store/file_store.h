@@ -38,6 +38,16 @@ void file_store_put_many(const struct store_put_item *items, size_t n);
 /* scratch: at least BLOCK_LEN bytes, for reading through. */
 enum err_code file_store_check(struct file_store *s, struct store_check *c, struct span scratch,
                                struct err *err) MUST_USE;
+
+/* One of several checks, of any stores; the answer is in err->code. */
+struct store_check_item {
+    struct file_store *store;
+    struct store_check *check;
+    struct err *err;
+};
+/* As file_store_check of each, 1 <= n <= STORE_PUTS_MAX, with their v1 hashed side by side. scratch:
+ * at least BLOCK_LEN bytes for each. */
+void file_store_check_many(const struct store_check_item *items, size_t n, struct span scratch);
 enum err_code file_store_read(struct file_store *s, struct store_read *r, struct err *err) MUST_USE;
 enum err_code file_store_stat(struct file_store *s, struct store_file_stat *out_files,
                               struct err *err) MUST_USE;

@@ -100,10 +100,11 @@ static void all_jobs_come_back_on_the_loop(void **state)
 /* Jobs that gather: all run once, up to four to a call, and fewer calls than jobs. */
 static atomic_int n_many_calls;
 
-static void many_run(struct work *const *ws, size_t n)
+static void many_run(struct work *const *ws, size_t n, struct span scratch)
 {
     static uint8_t bytes[64];
     assert_in_range(n, 1, WORKERS_N_MANY);
+    assert_int_equal(scratch.len, WORKERS_SCRATCH_LEN);
     atomic_fetch_add(&n_many_calls, 1);
     for (size_t i = 0; i < n; i++)
         CONTAINER_OF(ws[i], struct job, work)->sum += 1 + bytes[i];

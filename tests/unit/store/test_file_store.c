@@ -223,6 +223,61 @@ static void puts_together_are_each_their_own(void **state)
     world_clear(&w);
 }
 
+/* Any pieces of a store are checked at once as they are one by one; those of a file that is gone, and
+ * of one that cannot be opened, do not touch the others. */
+static void checks_together_are_each_their_own(void **state)
+{
+    (void)state;
+    struct world w = world_make(NULL, 0);
+    const struct layout *l = &w.x->info->layout;
+    struct err err;
+    static uint8_t scratch[STORE_PUTS_MAX * BLOCK_LEN];
+    assert_int_equal(world_open(&w, false, &err), ERR_OK);
+    put_all(&w);
+    file_store_close(w.store); /* nothing stays open */
+    assert_int_equal(world_open(&w, true, &err), ERR_OK);
+    assert_int_equal(unlink(in_dir(&w, "top/a/one")), 0);
+    assert_int_equal(unlink(in_dir(&w, "top/four")), 0);
+    assert_int_equal(mkdir(in_dir(&w, "top/four"), 0777), 0);
+    uint32_t n_pieces = w.x->info->n_pieces, n_good = 0;
+    for (uint32_t first = 0; first < n_pieces; first++)
+        for (uint32_t n = 1; n <= STORE_PUTS_MAX; n++) {
+            struct store_check c[STORE_PUTS_MAX];
+            uint8_t leaves[STORE_PUTS_MAX][PIECE_LEN / BLOCK_LEN][SHA256_LEN], leaf[SHA256_LEN];
+            struct err errs[STORE_PUTS_MAX];
+            struct store_check_item items[STORE_PUTS_MAX];
+            for (uint32_t i = 0; i < n; i++) {
+                c[i] = (struct store_check){.torrent = 1,
+                                            .piece = (first + i) % n_pieces,
+                                            .want_v1 = (first + n + i) % 5 != 0,
+                                            .v2_leaves = i % 2 ? leaves[i] : NULL};
+                items[i] = (struct store_check_item){w.store, &c[i], &errs[i]};
+            }
+            file_store_check_many(items, n, (struct span){scratch, sizeof scratch});
+            for (uint32_t i = 0; i < n; i++) {
+                const uint8_t *data = w.x->data + (size_t)c[i].piece * PIECE_LEN;
+                bool is_gone = c[i].piece <= 100000 / PIECE_LEN;
+                bool has_failed = c[i].piece + 1 == n_pieces;
+                assert_int_equal(c[i].is_missing, is_gone);
+                assert_int_equal(errs[i].code, has_failed ? ERR_IO : ERR_OK);
+                if (is_gone || has_failed)
+                    continue;
+                n_good++;
+                if (c[i].want_v1)
+                    assert_memory_equal(c[i].v1_digest,
+                                        metainfo_v1_piece_hash(w.x->info, c[i].piece), SHA1_LEN);
+                for (uint32_t b = 0; c[i].v2_leaves && b < layout_n_blocks(l, c[i].piece); b++) {
+                    sha256(
+                        bytes_of(data + (size_t)b * BLOCK_LEN, layout_block_len(l, c[i].piece, b)),
+                        leaf);
+                    assert_memory_equal(leaves[i][b], leaf, SHA256_LEN);
+                }
+            }
+        }
+    assert_true(n_good > 0);
+    world_clear(&w);
+}
+
 static void bad_runs_are_not_written(void **state)
 {
     (void)state;
@@ -742,6 +797,7 @@ int main(void)
         cmocka_unit_test(writes_a_tree),
         cmocka_unit_test(a_piece_in_runs_hashes_as_one),
         cmocka_unit_test(puts_together_are_each_their_own),
+        cmocka_unit_test(checks_together_are_each_their_own),
         cmocka_unit_test(bad_runs_are_not_written),
         cmocka_unit_test(reads_any_range_with_pads_as_zeros),
         cmocka_unit_test(check_finds_good_bad_and_missing),
