@@ -31,9 +31,9 @@ void coins_cache_free(struct coins_cache *c);
 /* Forget everything that was not written. */
 void coins_cache_drop(struct coins_cache *c);
 
-/* *out NULL: there is no such coin (never was, or spent). */
-enum err_code coins_cache_get(struct coins_cache *c, const struct outpoint *at,
-                              const struct coin **out, struct err *err) MUST_USE;
+/* *out_found false: there is no such coin (never was, or spent). out->script is a view. */
+enum err_code coins_cache_get(struct coins_cache *c, const struct outpoint *at, struct coin *out,
+                              bool *out_found, struct err *err) MUST_USE;
 /* What of these must come from the store: indices into at; returns how many. No store access. */
 size_t coins_cache_missing(const struct coins_cache *c, const struct outpoint *const *at, size_t n,
                            uint32_t *out_index);
