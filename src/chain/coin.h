@@ -6,11 +6,13 @@
  *
  * Ownership  a coin borrows its script
  * Threads    pure functions
- * Errors     ERR_TRUNCATED, ERR_MALFORMED
+ * Errors     ERR_TRUNCATED, ERR_MALFORMED (also values above MONEY_SATS_MAX), ERR_NO_MEMORY
  */
 #pragma once
 #include "base/arena.h"
 #include "chain/primitives.h"
+
+#define COIN_SCRIPT_LEN_MAX 10000u /* longer scripts cannot be spent: they are never coins */
 
 struct coin {
     int64_t value_sat;
@@ -33,6 +35,6 @@ void script_write_compressed(struct writer *w, struct bytes script);
 enum err_code script_read_compressed(struct reader *r, struct arena *a, struct bytes *out) MUST_USE;
 
 /* coin: varint code, compressed amount, compressed script. */
-size_t coin_len_max(const struct coin *c);
+size_t coin_len_max(const struct coin *c); /* room that coin_write needs at most */
 void coin_write(struct writer *w, const struct coin *c);
 enum err_code coin_read(struct reader *r, struct arena *a, struct coin *out) MUST_USE;
