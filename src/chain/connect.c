@@ -143,13 +143,14 @@ static enum verdict check_bip30(const struct connect *c, struct coins_cache *coi
                                 struct reject *r)
 {
     struct err err = {0};
-    const struct coin *found;
+    struct coin found;
+    bool is_found;
     for (uint32_t i = 0; i < c->block->n_txs; i++) {
         struct outpoint at = {.txid = c->block->txs[i].txid};
         for (; at.n < c->block->txs[i].n_out; at.n++) {
-            if (coins_cache_get(coins, &at, &found, &err))
+            if (coins_cache_get(coins, &at, &found, &is_found, &err))
                 return reject_undecided(r, &err);
-            if (found)
+            if (is_found)
                 return reject_tx(r, "bad-txns-BIP30", "tried to overwrite transaction", i,
                                  REJECT_NO_INDEX);
         }
