@@ -125,10 +125,14 @@ void lib_torrent_on_metadata(struct shoal_session *s, struct lib_torrent *t)
     uint8_t *priorities = info ? file_priorities(t, info, &n_wanted) : NULL;
     if (!priorities)
         return;
-    session_set_file_priorities(s->engine, clock_now_us(), t->torrent, priorities, info->n_files);
-    if (n_wanted == 0) {
+    enum err_code code = session_set_file_priorities(s->engine, clock_now_us(), t->torrent,
+                                                     priorities, info->n_files);
+    if (code || n_wanted == 0) {
         struct shoal_event e = {.kind = SHOAL_EVENT_ERROR, .torrent = t->handle};
-        lib_note_text(&e.note, SHOAL_ERR_NOT_FOUND, "no file of the torrent is selected");
+        if (code)
+            lib_note_text(&e.note, SHOAL_ERR_NO_MEMORY, "no memory to select files");
+        else
+            lib_note_text(&e.note, SHOAL_ERR_NOT_FOUND, "no file of the torrent is selected");
         lib_push_event(s, &e);
     }
 }

@@ -103,6 +103,7 @@ size_t file_cache_n_open_max(struct file_cache *c)
 /* Out of its slot; onto `closing` if nobody uses it. close() itself waits until the lock is free. */
 static void handle_detach(struct file_cache *c, struct open_file *h, struct list *closing)
 {
+    assert(h->slot); /* without one it is in use, and closed by who uses it last */
     h->slot->handle = NULL;
     h->slot = NULL;
     if (h->n_users)

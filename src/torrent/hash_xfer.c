@@ -441,7 +441,7 @@ enum hash_verdict hash_fetch_on_hashes(struct hash_fetch *f, uint64_t now_us, ui
 {
     struct fetch_peer *p = conn ? find_peer(f, conn) : NULL;
     int i = find_request(p, ref);
-    if (i < 0) {
+    if (!p || i < 0) {
         f->counts.n_unasked++;
         return HASH_IGNORED;
     }
@@ -464,7 +464,7 @@ bool hash_fetch_on_reject(struct hash_fetch *f, uint64_t now_us, uint32_t conn,
 {
     struct fetch_peer *p = conn ? find_peer(f, conn) : NULL;
     int i = find_request(p, ref);
-    if (i < 0) {
+    if (!p || i < 0) {
         f->counts.n_unasked++;
         return false;
     }

@@ -478,14 +478,19 @@ bool peer_has_piece(const struct peer *p, uint32_t piece)
     return p->is_have_known && (p->have.n == 0 || bitset_get(&p->have, piece));
 }
 
-void peer_join_picker(struct peer *p)
+bool peer_join_picker(struct peer *p)
 {
     struct torrent *t = p->t;
     if (p->is_in_picker || !t->has_picker)
-        return;
+        return true;
+    uint32_t sender = blame_take_sender(&t->blame, &p->addr);
+    if (sender == BLAME_SENDER_NONE) { /* it could lie for ever without being named */
+        COUNT(p->s, conn_no_memory);
+        return peer_refuse(p);
+    }
     p->is_have_known = true;
     picker_peer_init(&p->pp, p, p->have.n ? &p->have : NULL, p->have.n == 0);
-    p->pp.sender = blame_take_sender(&t->blame, &p->addr);
+    p->pp.sender = sender;
     p->pp.is_on_parole = blame_is_suspect(&t->blame, p->pp.sender);
     picker_add_peer(&t->picker, &p->pp);
     p->is_in_picker = true;
@@ -495,6 +500,7 @@ void peer_join_picker(struct peer *p)
         peer_list_mark_seed(&t->known, p->entry, peer_is_seed(p));
     if (peer_can(p, WIRE_V2))
         peer_hash_join(p);
+    return true;
 }
 
 static bool peer_keep_early(struct peer *p, bool is_all, struct bytes bits)
@@ -542,8 +548,7 @@ bool peer_set_have(struct peer *p, bool is_all, struct bytes bits)
         return peer_keep_early(p, is_all, bits);
     if (!peer_build_have(p, is_all, bits))
         return false;
-    peer_join_picker(p);
-    if (peer_close_if_useless(p))
+    if (!peer_join_picker(p) || peer_close_if_useless(p))
         return false;
     peer_update_interest(p);
     return p->state != CONN_CLOSED;
@@ -563,7 +568,7 @@ void peer_apply_early(struct peer *p)
     if (bitset_is_full(&p->have) && p->have.n)
         bitset_clear(&p->have);
     peer_drop_early(p);
-    peer_join_picker(p);
+    (void)peer_join_picker(p);
 }
 
 /* BEP 21: neither side wants anything of the other. */

@@ -126,7 +126,8 @@ static void peer_on_dont_have(struct peer *p, struct bytes payload)
         picker_remove_peer(&t->picker, &p->pp);
         blame_release_sender(&t->blame, p->pp.sender);
         p->is_in_picker = false;
-        peer_join_picker(p);
+        if (!peer_join_picker(p))
+            return;
     }
     picker_on_dont_have(&t->picker, &p->pp, piece);
     uint32_t cursor = p->pp.first_request;

@@ -40,7 +40,7 @@ static void check_pieces(const struct picker *p)
         assert(e->place < p->n_partials && p->partials[e->place]->piece == i);
     }
     assert(n_partials == p->n_partials && p->idle.n_set == p->n_idle);
-    uint32_t *n_have = calloc(p->config.n_pieces, sizeof *n_have);
+    uint32_t *n_have = calloc(p->config.n_pieces + 1, sizeof *n_have);
     LIST_EACH(&p->peers, peer, struct picker_peer, in_picker)
     for (uint32_t i = 0; !peer->is_seed && i < p->config.n_pieces; i++)
         n_have[i] += bitset_get(peer->have, i);

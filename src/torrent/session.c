@@ -364,21 +364,24 @@ void session_set_limits(struct session *s, uint64_t now_us, uint64_t max_down_pe
     session_flush(s);
 }
 
-void session_set_file_priorities(struct session *s, uint64_t now_us, uint32_t torrent,
-                                 const uint8_t *priorities, size_t n)
+enum err_code session_set_file_priorities(struct session *s, uint64_t now_us, uint32_t torrent,
+                                          const uint8_t *priorities, size_t n)
 {
     session_enter(s, now_us);
     struct torrent *t = session_torrent(s, torrent);
-    if (!t || n > METAINFO_N_FILES_MAX)
-        return;
+    if (!t)
+        return ERR_NOT_FOUND;
+    if (n > METAINFO_N_FILES_MAX)
+        return ERR_LIMIT;
     uint8_t *copy = mem_dup(s->mem, priorities, n);
     if (!copy)
-        return;
+        return ERR_NO_MEMORY;
     mem_free(s->mem, t->file_priorities);
     t->file_priorities = copy;
     t->n_file_priorities = (uint32_t)n;
     torrent_apply_priorities(t);
     session_flush(s);
+    return ERR_OK;
 }
 
 /* --- doors of connections -------------------------------------------------------------------- */

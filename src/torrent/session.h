@@ -140,8 +140,9 @@ void session_resume(struct session *s, uint64_t now_us, uint32_t torrent);
 void session_add_peer(struct session *s, uint64_t now_us, uint32_t torrent, const struct addr *a);
 void session_set_limits(struct session *s, uint64_t now_us, uint64_t max_down_per_s,
                         uint64_t max_up_per_s);
-void session_set_file_priorities(struct session *s, uint64_t now_us, uint32_t torrent,
-                                 const uint8_t *priorities, size_t n);
+/* ERR_NO_MEMORY: nothing changed; ERR_NOT_FOUND, ERR_LIMIT. */
+enum err_code session_set_file_priorities(struct session *s, uint64_t now_us, uint32_t torrent,
+                                          const uint8_t *priorities, size_t n) MUST_USE;
 
 /* --- inputs ---------------------------------------------------------------------------------- */
 

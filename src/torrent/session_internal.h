@@ -515,7 +515,7 @@ static inline bool peer_is_running(const struct peer *p)
     return p->state == CONN_BITFIELD || p->state == CONN_RUNNING;
 }
 bool peer_set_have(struct peer *p, bool is_all, struct bytes bits); /* false: closed */
-void peer_join_picker(struct peer *p);
+bool peer_join_picker(struct peer *p); /* false: closed for want of memory */
 void peer_apply_early(struct peer *p); /* the metadata is here */
 bool peer_close_if_useless(struct peer *p);
 void peer_check(const struct peer *p);

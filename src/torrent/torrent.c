@@ -76,6 +76,13 @@ static bool is_own_tracker(const struct torrent_params *params, const char *url)
     return false;
 }
 
+static enum err_code torrent_add_tracker(struct torrent *t, const struct torrent_params *params,
+                                         uint32_t tier, const char *url)
+{
+    return announcer_add_tracker(t->s->announcer, t->s->now_us, t->id, tier, bytes_of_str(url),
+                                 is_own_tracker(params, url));
+}
+
 static enum err_code torrent_add_trackers(struct torrent *t, const struct torrent_params *params)
 {
     struct session *s = t->s;
@@ -85,16 +92,12 @@ static enum err_code torrent_add_trackers(struct torrent *t, const struct torren
                                        t->has_v2 ? t->infohash_v2 : NULL, &t->progress);
     if (code)
         return code;
+    for (uint32_t i = 0; t->info && i < t->info->n_trackers && code != ERR_NO_MEMORY; i++)
+        code = torrent_add_tracker(t, params, t->info->trackers[i].tier, t->info->trackers[i].url);
+    for (uint32_t i = 0; t->has_magnet && i < t->magnet.n_trackers && code != ERR_NO_MEMORY; i++)
+        code = torrent_add_tracker(t, params, i, t->magnet.trackers[i]);
     /* A URL that is refused is counted by the announcer and does not stop the torrent. */
-    for (uint32_t i = 0; t->info && i < t->info->n_trackers; i++)
-        (void)!announcer_add_tracker(s->announcer, s->now_us, t->id, t->info->trackers[i].tier,
-                                     bytes_of_str(t->info->trackers[i].url),
-                                     is_own_tracker(params, t->info->trackers[i].url));
-    for (uint32_t i = 0; t->has_magnet && i < t->magnet.n_trackers; i++)
-        (void)!announcer_add_tracker(s->announcer, s->now_us, t->id, i,
-                                     bytes_of_str(t->magnet.trackers[i]),
-                                     is_own_tracker(params, t->magnet.trackers[i]));
-    return ERR_OK;
+    return code == ERR_NO_MEMORY ? code : ERR_OK;
 }
 
 static enum err_code torrent_copy_params(struct torrent *t, const struct torrent_params *params,
@@ -132,8 +135,9 @@ static enum err_code torrent_build(struct torrent *t, const struct torrent_param
     torrent_adopt_resume(t, params->resume);
     if (t->info && (code = torrent_prepare(t, err)))
         return code;
-    if (torrent_add_trackers(t, params))
-        return err_set(err, ERR_NO_MEMORY, "no memory for a torrent");
+    if ((code = torrent_add_trackers(t, params)))
+        return err_set(err, code,
+                       code == ERR_LIMIT ? "too many torrents" : "no memory for a torrent");
     for (uint32_t i = 0; t->has_magnet && i < t->magnet.n_peers; i++) {
         const struct magnet_peer *p = &t->magnet.peers[i];
         if (p->addr.family != ADDR_NONE)
@@ -155,8 +159,13 @@ enum err_code torrent_new(struct session *s, const struct torrent_params *params
     t->s = s;
     t->id = (uint32_t)slots_put(&s->torrents, t);
     torrent_init(t, params);
-    enum err_code code =
-        t->id ? torrent_build(t, params, err) : err_set(err, ERR_LIMIT, "too many torrents");
+    enum err_code code;
+    if (t->id)
+        code = torrent_build(t, params, err);
+    else if (s->torrents.n_used >= s->torrents.n_max)
+        code = err_set(err, ERR_LIMIT, "too many torrents");
+    else
+        code = err_set(err, ERR_NO_MEMORY, "no memory for a torrent");
     if (code) {
         if (t->info == params->info)
             t->info = NULL; /* stays the caller's */

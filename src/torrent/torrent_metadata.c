@@ -67,7 +67,7 @@ static bool torrent_take_info(struct torrent *t, struct bytes raw)
     struct err err = {0};
     if (metainfo_read_info(&t->info, raw, t->s->mem, NULL, &err)) {
         t->info = NULL;
-        COUNT(t->s, metadata_unusable);
+        COUNT_N(t->s, metadata_unusable, err.code != ERR_NO_MEMORY);
         torrent_fail(t, &err);
         return false;
     }
@@ -228,8 +228,9 @@ static void peer_on_metadata_data(struct peer *p, const struct ut_metadata_msg *
     case METADATA_MORE:
     case METADATA_DONE:
         break;
-    case METADATA_NO_MEMORY:
+    case METADATA_NO_MEMORY: /* it gives the whole only so many times on one connection */
         COUNT(p->s, conn_no_memory);
+        peer_close(p, false);
         break;
     case METADATA_HASH_BAD:
         COUNT(p->s, metadata_hash_bad);

@@ -163,7 +163,8 @@ static void torrent_compare(struct torrent *t)
     if (has_resume && r.is_clean && r.files.len / RESUME_FILE_LEN != t->info->n_files)
         r.is_clean = false;
     for (uint32_t i = 0; i < t->info->n_pieces; i++) {
-        if (bitset_get(&t->have, i) ||
+        /* A piece on its way in, from a start that failed halfway, is judged when it is whole. */
+        if (bitset_get(&t->have, i) || piece_in_find(t, i) ||
             !torrent_is_on_disk(t, i, layout_piece_len(&t->info->layout, i)))
             continue;
         switch (torrent_claim(t, has_resume ? &r : NULL, i)) {
@@ -210,9 +211,8 @@ void torrent_on_opened(struct torrent *t, const struct err *err)
         torrent_fail(t, err);
         return;
     }
-    if (t->was_opened)
-        torrent_compare_again(t);
-    else
+    torrent_compare_again(t); /* a start that failed halfway has pieces, too */
+    if (!t->was_opened)
         torrent_compare(t);
     t->n_to_check = t->to_check.n_set;
     t->n_checked = t->check_cursor = 0;
@@ -266,6 +266,17 @@ void torrent_poisoned(struct torrent *t, uint32_t piece)
     torrent_fail(t, &err);
 }
 
+static void torrent_end_checks(struct torrent *t)
+{
+    if (!t->checks || t->n_checks)
+        return;
+    for (uint32_t i = 0; i < CHECKS_MAX; i++)
+        mem_free(t->s->mem, t->checks[i].q.v2_leaves);
+    mem_free(t->s->mem, t->checks);
+    t->checks = NULL;
+}
+
+/* All of the table or nothing of it. */
 static bool torrent_make_checks(struct torrent *t)
 {
     if (t->checks)
@@ -275,18 +286,8 @@ static bool torrent_make_checks(struct torrent *t)
     size_t n_leaves = (size_t)div_ceil(t->info->piece_len, BLOCK_LEN);
     for (uint32_t i = 0; t->checks && t->info->has_v2 && i < CHECKS_MAX; i++)
         if (!(t->checks[i].q.v2_leaves = mem_alloc(mem, n_leaves * SHA256_LEN)))
-            return false;
+            torrent_end_checks(t);
     return t->checks != NULL;
-}
-
-static void torrent_end_checks(struct torrent *t)
-{
-    if (!t->checks || t->n_checks)
-        return;
-    for (uint32_t i = 0; i < CHECKS_MAX; i++)
-        mem_free(t->s->mem, t->checks[i].q.v2_leaves);
-    mem_free(t->s->mem, t->checks);
-    t->checks = NULL;
 }
 
 static bool torrent_check_one(struct torrent *t, struct check_slot *slot)

@@ -7,6 +7,25 @@
 #include <stdio.h>
 #include <string.h>
 
+/* After every input. */
+static void node_check(const struct mem_node *n)
+{
+    if (n->session && n->world->is_checking)
+        session_check(n->session);
+}
+
+static bool is_drawn(struct mem_world *w, uint32_t one_in)
+{
+    return one_in && rng_below(&w->rng, one_in) == 0;
+}
+
+/* Before every input. */
+static void node_arm_storm(struct mem_node *n)
+{
+    if (n->storm.alloc && !n->mem.fail_at)
+        n->mem.fail_at = 1 + rng_below(&n->world->rng, 2 * n->storm.alloc);
+}
+
 /* --- files ----------------------------------------------------------------------------------- */
 
 struct mem_file *mem_node_file(struct mem_node *n, const char *path)
@@ -112,6 +131,10 @@ static struct mem_job *job_add(struct mem_node *n, enum mem_job_kind kind, uint6
     }
     struct mem_job *j = &n->jobs[n->n_jobs++];
     *j = (struct mem_job){.kind = kind, .job = job, .torrent = torrent, .request = request};
+    if (is_drawn(n->world, n->storm.delay))
+        j->at_us = n->world->now_us + rng_below(&n->world->rng, (uint32_t)n->storm.delay_us);
+    if (n->delay_job_at && --n->delay_job_at == 0)
+        j->at_us = n->world->now_us + n->delay_job_us;
     return j;
 }
 
@@ -269,30 +292,55 @@ static void job_do(struct mem_node *n, struct mem_job *j)
     }
 }
 
-static void answer_fetch(struct mem_node *n, const struct mem_job *j)
+/* A failure after half of the work. */
+static void job_do_half(struct mem_node *n, struct mem_job *j)
+{
+    if (j->kind == MEM_PUT) {
+        struct store_put *q = j->request;
+        uint32_t len = q->len;
+        q->len = u64_min(len, (div_ceil(len, BLOCK_LEN) + 1) / 2 * BLOCK_LEN);
+        q->v1_last = q->v1_last && q->len == len;
+        do_put(n, q);
+        q->len = len;
+        q->is_written = q->is_bad = false;
+    } else if (j->kind != MEM_OPEN) {
+        job_do(n, j);
+    }
+}
+
+static void answer_fetch(struct mem_node *n, const struct mem_job *j, bool is_failing)
 {
     struct mem_world *w = n->world;
     struct err err = {ERR_IO, "connection refused", 0, 111, 0};
     static uint8_t body[65536];
     uint32_t status = 0;
     size_t len = 0;
-    if (w->fetch && w->fetch(w, n, (const char *)j->copy, &status, body, sizeof(body), &len))
+    if (!is_failing && w->fetch &&
+        w->fetch(w, n, (const char *)j->copy, &status, body, sizeof(body), &len))
         err = (struct err){0};
     session_on_fetched(n->session, w->now_us, j->job, &err, status, bytes_of(body, len));
 }
 
 static void job_answer(struct mem_node *n, size_t index)
 {
+    node_arm_storm(n);
     struct mem_job j = n->jobs[index];
     memmove(n->jobs + index, n->jobs + index + 1, (n->n_jobs - index - 1) * sizeof(j));
     n->n_jobs--;
     n->n_jobs_answered++;
     struct err err = {0};
-    bool is_failing = n->fail_job_at && --n->fail_job_at == 0;
+    bool is_partial = n->is_fail_partial, is_failing = n->fail_job_at && --n->fail_job_at == 0;
+    if (is_drawn(n->world, n->storm.job)) {
+        is_failing = true;
+        is_partial = rng_below(&n->world->rng, 2);
+    }
+    n->n_jobs_failed += is_failing;
     if (is_failing)
         err = (struct err){ERR_IO, "injected failure", 0, 5, 0};
-    else
+    if (!is_failing)
         job_do(n, &j);
+    else if (is_partial && j.kind != MEM_CLOSE)
+        job_do_half(n, &j);
     uint64_t now_us = n->world->now_us;
     if (is_failing && j.kind == MEM_CLOSE)
         job_do(n, &j); /* it is closed whatever it says */
@@ -300,10 +348,11 @@ static void job_answer(struct mem_node *n, size_t index)
         struct addr a = addr_v4(10, 0, 0, 1, j.port);
         session_on_resolved(n->session, now_us, j.job, &err, &a, err.code ? 0 : 1);
     } else if (j.kind == MEM_FETCH) {
-        answer_fetch(n, &j);
+        answer_fetch(n, &j, is_failing);
     } else {
         session_on_done(n->session, now_us, j.job, &err);
     }
+    node_check(n);
     free(j.copy);
 }
 
@@ -625,16 +674,20 @@ static void end_tell_room(struct mem_world *w, struct mem_pipe_end *e)
     size_t room = MEM_PIPE_CAP - e->out_len;
     e->room_left = room;
     e->wants_room = false;
+    node_arm_storm(e->node);
     session_on_room(e->node->session, w->now_us, e->conn, room);
+    node_check(e->node);
 }
 
 static bool conn_connect(struct mem_world *w, struct mem_conn *c)
 {
     struct mem_pipe_end *near = &c->ends[0], *far = &c->ends[1];
     c->is_connecting = false;
-    struct mem_node *to = node_at(w, &c->to);
+    struct mem_node *to = node_at(w, &c->to), *by = near->node;
     uint32_t conn;
-    if (!to || !to->session || !to->is_listening ||
+    node_arm_storm(by);
+    bool is_failing = by->fail_connect_at && --by->fail_connect_at == 0;
+    if (is_failing || is_drawn(w, by->storm.connect) || !to || !to->session || !to->is_listening ||
         !session_on_accept(to->session, w->now_us, &c->from, &conn)) {
         struct err err = {ERR_IO, "connection refused", 0, 111, 0};
         uint32_t id = near->conn;
@@ -642,11 +695,14 @@ static bool conn_connect(struct mem_world *w, struct mem_conn *c)
         near->node = NULL;
         conn_free(c);
         session_on_closed(n->session, w->now_us, id, &err);
+        node_check(n);
         return true;
     }
+    node_check(to);
     far->node = to;
     far->conn = conn;
     session_on_connected(near->node->session, w->now_us, near->conn);
+    node_check(by);
     if (near->node)
         end_tell_room(w, near);
     if (far->node)
@@ -679,6 +735,7 @@ static bool end_deliver(struct mem_world *w, struct mem_pipe_end *from, struct m
         return true;
     }
     struct span spans[4];
+    node_arm_storm(to->node);
     size_t n = session_lend(to->node->session, w->now_us, to->conn, spans, 4);
     if (n == 0) {
         to->is_reading_paused = true;
@@ -696,7 +753,16 @@ static bool end_deliver(struct mem_world *w, struct mem_pipe_end *from, struct m
     memmove(from->out, from->out + done, from->out_len - done);
     from->out_len -= done;
     from->wants_room = true;
-    session_on_bytes(to->node->session, w->now_us, to->conn, done);
+    struct mem_node *by = to->node;
+    session_on_bytes(by->session, w->now_us, to->conn, done);
+    node_check(by);
+    if (to->node && is_drawn(w, by->storm.cut)) {
+        struct err err = {ERR_IO, "connection reset", 0, 104, 0};
+        to->node = NULL;
+        by->n_cut++;
+        session_on_closed(by->session, w->now_us, to->conn, &err);
+        node_check(by);
+    }
     return true;
 }
 
@@ -724,6 +790,7 @@ static bool conn_step(struct mem_world *w, struct mem_conn *c)
             struct mem_node *n = far->node;
             far->node = NULL;
             session_on_closed(n->session, w->now_us, far->conn, &(struct err){0});
+            node_check(n);
             did = true;
         }
     }
@@ -740,6 +807,20 @@ static void node_drain(struct mem_node *n)
             n->world->on_event(n->world, n, &e);
 }
 
+/* The first from `index` on whose time has come; n_jobs: none. A close comes last of its torrent. */
+static size_t node_next_job(const struct mem_node *n, size_t index)
+{
+    for (size_t i = 0; i < n->n_jobs; i++, index = (index + 1) % n->n_jobs) {
+        const struct mem_job *j = &n->jobs[index];
+        bool is_first = true;
+        for (size_t k = 0; k < index && j->kind == MEM_CLOSE; k++)
+            is_first &= n->jobs[k].torrent != j->torrent;
+        if (is_first && j->at_us <= n->world->now_us && !(n->is_put_held && j->kind == MEM_PUT))
+            return index;
+    }
+    return n->n_jobs;
+}
+
 static bool node_step(struct mem_world *w, struct mem_node *n)
 {
     bool did = false;
@@ -747,24 +828,30 @@ static bool node_step(struct mem_world *w, struct mem_node *n)
         return false;
     size_t n_now = n->n_jobs;
     for (size_t i = 0; i < n_now && n->session && n->n_jobs; i++) {
-        size_t index = w->is_shuffling ? rng_below(&w->rng, (uint32_t)n->n_jobs) : 0;
-        if (n->is_put_held) {
-            while (index < n->n_jobs && n->jobs[index].kind == MEM_PUT)
-                index++;
-            if (index == n->n_jobs)
-                break;
-        }
-        if (n->jobs[index].kind == MEM_CLOSE)
-            index = 0; /* comes after what was asked before */
+        size_t index =
+            node_next_job(n, w->is_shuffling ? rng_below(&w->rng, (uint32_t)n->n_jobs) : 0);
+        if (index == n->n_jobs)
+            break;
         job_answer(n, index);
         did = true;
     }
     if (n->session && session_deadline_us(n->session) <= w->now_us) {
+        node_arm_storm(n);
         session_on_tick(n->session, w->now_us);
         assert(session_deadline_us(n->session) > w->now_us);
+        node_check(n);
         did = true;
     }
     return did;
+}
+
+static uint64_t node_deadline_us(const struct mem_node *n)
+{
+    uint64_t at_us = n->session ? session_deadline_us(n->session) : DEADLINE_NEVER;
+    for (size_t i = 0; n->session && i < n->n_jobs; i++)
+        if (n->jobs[i].at_us > n->world->now_us)
+            at_us = u64_min(at_us, n->jobs[i].at_us);
+    return at_us;
 }
 
 bool mem_world_step(struct mem_world *w, uint64_t until_us)
@@ -776,17 +863,13 @@ bool mem_world_step(struct mem_world *w, uint64_t until_us)
     for (uint32_t i = 0; i < MEM_CONNS_MAX; i++)
         if (w->conns[i].is_used)
             did |= conn_step(w, &w->conns[i]);
-    for (uint32_t i = 0; i < w->n_nodes; i++) {
+    for (uint32_t i = 0; i < w->n_nodes; i++)
         node_drain(&w->nodes[i]);
-        if (w->is_checking && w->nodes[i].session)
-            session_check(w->nodes[i].session);
-    }
     if (did)
         return true;
     uint64_t next = DEADLINE_NEVER;
     for (uint32_t i = 0; i < w->n_nodes; i++)
-        if (w->nodes[i].session)
-            next = u64_min(next, session_deadline_us(w->nodes[i].session));
+        next = u64_min(next, node_deadline_us(&w->nodes[i]));
     w->now_us = u64_min(next, until_us);
     return next <= until_us;
 }

@@ -63,6 +63,17 @@ struct mem_job {
     size_t copy_len;
     uint8_t key[20];
     uint16_t port;
+    uint64_t at_us; /* not answered before */
+};
+
+/* Faults that come at random: one in so many, 0: never. */
+struct mem_storm {
+    uint32_t alloc; /* allocations refused */
+    uint32_t job;   /* answers that are errors, half of them although something was done */
+    uint32_t delay; /* answers that come up to delay_us later */
+    uint64_t delay_us;
+    uint32_t connect; /* connects that fail */
+    uint32_t cut;     /* deliveries after which the connection is gone */
 };
 
 struct mem_node {
@@ -79,16 +90,20 @@ struct mem_node {
     struct mem_job *jobs;
     size_t n_jobs, jobs_cap;
     /* faults */
-    uint64_t fail_job_at;     /* this answer (1: the next) is ERR_IO */
-    uint64_t n_jobs_answered; /* counts answers */
-    bool is_corrupting;       /* blocks sent have a byte flipped... */
-    uint32_t corrupt_piece;   /* ... of this piece (UINT32_MAX: of all) */
-    bool is_mute;             /* nothing that it sends arrives */
-    bool is_put_held;         /* store_put is not answered */
+    struct mem_storm storm;
+    uint64_t fail_job_at;                /* this answer (1: the next) is ERR_IO, ... */
+    bool is_fail_partial;                /* ... although a part of it was done */
+    uint64_t delay_job_at, delay_job_us; /* this job (1: the next asked) is answered later */
+    uint64_t fail_connect_at;            /* this connect (1: the next) fails */
+    uint64_t n_jobs_answered;            /* counts answers */
+    bool is_corrupting;                  /* blocks sent have a byte flipped... */
+    uint32_t corrupt_piece;              /* ... of this piece (UINT32_MAX: of all) */
+    bool is_mute;                        /* nothing that it sends arrives */
+    bool is_put_held;                    /* store_put is not answered */
     bool is_listening;
     /* what was seen */
     uint64_t n_puts, put_len, n_checks, n_sent_blocks, sent_block_len, n_resumes, n_syncs;
-    uint64_t n_connects;
+    uint64_t n_connects, n_jobs_failed, n_cut;
 };
 
 struct mem_pipe_end {
@@ -118,7 +133,7 @@ struct mem_world {
     struct mem_conn conns[MEM_CONNS_MAX];
     size_t chunk_max;  /* bytes delivered at once; 0: as many as there are */
     bool is_shuffling; /* jobs are answered in any order */
-    bool is_checking;  /* session_check after each step */
+    bool is_checking;  /* session_check after each input */
     uint64_t n_steps;
     /* URLs answered: the tracker's */
     bool (*fetch)(struct mem_world *w, struct mem_node *n, const char *url, uint32_t *out_status,

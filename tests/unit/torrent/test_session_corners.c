@@ -10,6 +10,7 @@
 #include "torrent/magnet.h"
 #include "torrent/metainfo.h"
 #include "torrent/peer_wire.h"
+#include "torrent/session_internal.h"
 #include <cmocka.h>
 #include <stdio.h>
 #include <string.h>
@@ -293,6 +294,27 @@ static void test_rejecting_peer(void **state)
     swarm_free(&sw);
 }
 
+/* No room for another torrent, and no memory for one, are told apart. */
+static void test_too_many_torrents(void **state)
+{
+    (void)state;
+    struct swarm sw = swarm_new(&(struct swarm_params){
+        .seed = 960, .version = CONTENT_V1, .len = 50000, .piece_len = 16384});
+    struct mem_node *n = swarm_node(&sw);
+    struct torrent_params p = swarm_params_of(&sw, n);
+    struct err err = {0};
+    uint32_t id;
+    n->session->torrents.n_max = 0;
+    assert_int_equal(session_add(n->session, sw.world->now_us, &p, &id, &err), ERR_LIMIT);
+    assert_string_equal(err.what, "too many torrents");
+    n->session->torrents.n_max = 1;
+    n->mem.fail_at = 2; /* the torrent itself is the first */
+    assert_int_equal(session_add(n->session, sw.world->now_us, &p, &id, &err), ERR_NO_MEMORY);
+    assert_int_equal(session_add(n->session, sw.world->now_us, &p, &id, &err), ERR_OK);
+    session_check(n->session);
+    swarm_free(&sw);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1)
@@ -305,6 +327,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_haves_before_metadata),
         cmocka_unit_test(test_hashes_that_do_not_prove),
         cmocka_unit_test(test_rejecting_peer),
+        cmocka_unit_test(test_too_many_torrents),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -384,8 +384,14 @@ static void test_priorities(void **state)
     assert_int_equal(st.have_len, sw.content->info->files[1].len);
     mem_world_run_for(sw.world, 2000000);
     priorities[0] = priorities[2] = 7;
-    session_set_file_priorities(leech->session, sw.world->now_us, sw.torrents[leech->index],
-                                priorities, 3);
+    leech->mem.fail_at = 1;
+    assert_int_equal(session_set_file_priorities(leech->session, sw.world->now_us,
+                                                 sw.torrents[leech->index], priorities, 3),
+                     ERR_NO_MEMORY);
+    assert_int_equal(swarm_state(&sw, leech), TORRENT_FINISHED);
+    assert_int_equal(session_set_file_priorities(leech->session, sw.world->now_us,
+                                                 sw.torrents[leech->index], priorities, 3),
+                     ERR_OK);
     assert_int_equal(swarm_state(&sw, leech), TORRENT_DOWNLOADING);
     swarm_meet(&sw, leech, seed);
     assert_true(swarm_run_to_seeding(&sw, 100));
