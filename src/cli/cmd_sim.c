@@ -1,10 +1,9 @@
 /* shoal sim: runs a scenario of the simulator and prints how it went. */
-#include "base/hex.h"
 #include "base/log.h"
 #include "base/timer.h"
 #include "cli/cli.h"
+#include "cli/sim_report.h"
 #include "cli/ui.h"
-#include "sim/scenario.h"
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +35,9 @@ enum {
     OPT_MAGNET,
     OPT_TIMES,
     OPT_COUNTERS,
-    OPT_LOG
+    OPT_LOG,
+    OPT_SVG,
+    OPT_JSON
 };
 
 static const struct ui_option options[] = {
@@ -67,13 +68,9 @@ static const struct ui_option options[] = {
     [OPT_TIMES] = {"times", 0, NULL, "also print when each machine had everything"},
     [OPT_COUNTERS] = {"counters", 0, NULL, "also print what the engines counted, together"},
     [OPT_LOG] = {"log", 0, NULL, "the engines' own log on stderr"},
+    [OPT_SVG] = {"svg", 0, "FILE", "also draw the scenario's figures"},
+    [OPT_JSON] = {"json", 'j', NULL, "one JSON object instead of the table"},
     {NULL, 0, NULL, NULL},
-};
-
-struct sim_options {
-    struct scenario_params p;
-    uint64_t n_seeds;
-    bool want_times, want_log;
 };
 
 static void print_log(void *ctx, enum log_level level, const char *subsystem, const char *line)
@@ -203,48 +200,16 @@ static bool read_option(struct ui_options *o, int which, struct sim_options *s)
     case OPT_TIMES:
         s->want_times = true;
         return true;
+    case OPT_SVG:
+        s->svg_path = o->value;
+        return true;
+    case OPT_JSON:
+        s->is_json = true;
+        return true;
     default:
         s->want_log = true;
         return true;
     }
-}
-
-static double seconds(uint64_t us)
-{
-    return (double)us / US_PER_S;
-}
-
-static void print_result(const struct scenario *sc, const struct sim_options *s,
-                         const struct scenario_result *r)
-{
-    const struct scenario_params *p = &s->p;
-    char size[UI_NUMBER_CAP], hex[2 * SHA256_LEN + 1];
-    printf("scenario             %s: %s\n", sc->name, sc->help);
-    printf("swarm                %u machines, %s, seed number %" PRIu64 "\n", p->n_peers,
-           ui_size(p->size, size), p->rng_seed);
-    printf("outcome              %s%s\n", r->is_ok ? "good" : "BAD: ", r->why);
-    printf("have everything      %u of %u\n", r->n_done, r->n_honest);
-    printf("first, median, last  %.1f s, %.1f s, %.1f s\n", seconds(r->first_us),
-           seconds(r->median_us), seconds(r->last_us));
-    printf("no way to be faster  %.1f s", seconds(r->bound_us));
-    if (r->bound_us)
-        printf("   (the last took %.2f times as long)", (double)r->last_us / (double)r->bound_us);
-    printf("\nsent by the seed     %s of ", ui_size(r->seed_up_len, size));
-    printf("%s\n", ui_size(r->up_len, size));
-    printf("wasted or bad        %s; %" PRIu64 " pieces failed, %" PRIu64 " peers banned\n",
-           ui_size(r->wasted_len, size), r->n_pieces_bad, r->n_banned);
-    printf("connections dialled  %" PRIu64 "\n", r->n_dials);
-    printf("honest ones banned   %" PRIu64 "\n", r->n_honest_banned);
-    printf("largest engine       %s; ", ui_size(r->peak_mem_len, size));
-    printf("world %s\n", ui_size(r->world_mem_len, size));
-    fwrite(r->table.data, 1, r->table.len, stdout);
-    printf("simulated            %.1f s in %.1f s of CPU, %" PRIu64 " events, %" PRIu64
-           " ticks of one engine\n",
-           seconds(r->end_us), seconds(r->real_us), r->n_events, r->n_ticks_max);
-    printf("trace                %.16s (%" PRIu64 " entries)\n",
-           hex_encode(bytes_of(r->trace_hash, SHA256_LEN), hex, sizeof hex), r->n_traced);
-    if (s->want_times)
-        fwrite(r->times.data, 1, r->times.len, stdout);
 }
 
 static void print_scenarios(void)
@@ -261,13 +226,8 @@ static bool run_one(const struct scenario *sc, struct sim_options *s)
     s->p.log = s->want_log ? &log : NULL;
     scenario_run(sc, &s->p, &r);
     bool is_ok = r.is_ok;
-    if (s->n_seeds == 1)
-        print_result(sc, s, &r);
-    else
-        printf("%s --seed %" PRIu64 ": %s%s, last %.1f s, bound %.1f s, %.1f s of CPU\n", sc->name,
-               s->p.rng_seed, is_ok ? "good" : "BAD: ", r.why, seconds(r.last_us),
-               seconds(r.bound_us), seconds(r.real_us));
-    fflush(stdout);
+    sim_report_print(sc, s, &r);
+    is_ok = sim_report_svg(s, &r) && is_ok;
     scenario_result_clear(&r);
     return is_ok;
 }

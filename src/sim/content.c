@@ -30,12 +30,18 @@ static void fill_words(uint64_t key, uint64_t off, uint64_t flip, uint8_t *out, 
 
 void content_fill(const struct content *c, uint64_t off, uint8_t variant, uint8_t *out, size_t len)
 {
+    if (c->is_phantom)
+        memset(out, 0, len);
+    content_lay(c, off, variant, out, len);
+}
+
+void content_lay(const struct content *c, uint64_t off, uint8_t variant, uint8_t *out, size_t len)
+{
     uint64_t flip = variant * 0x0101010101010101u;
     if (!c->is_phantom) {
         fill_words(c->key, off, flip, out, len);
         return;
     }
-    memset(out, 0, len);
     for (uint64_t at = off; at < off + len;) {
         uint64_t in_block = at % BLOCK_LEN;
         if (in_block < CONTENT_TAG_LEN) {

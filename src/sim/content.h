@@ -50,6 +50,8 @@ enum err_code content_metainfo(const struct content *c, struct mem *mem, struct 
 
 /* Bytes off .. off + len of the piece space. */
 void content_fill(const struct content *c, uint64_t off, uint8_t variant, uint8_t *out, size_t len);
+/* The same, but bytes that do not count are left as they are: their pages are never touched. */
+void content_lay(const struct content *c, uint64_t off, uint8_t variant, uint8_t *out, size_t len);
 /* The bytes of one block that count: all, or its tag. */
 uint32_t content_core_len(const struct content *c, uint32_t block_len);
 /* Do these core bytes at off (the start of a block) equal the content? */

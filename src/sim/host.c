@@ -580,7 +580,10 @@ static enum err_code read_magnet(struct sim_host *h, const struct content *c, st
 enum err_code sim_host_add(struct sim_host *h, const struct sim_add *a, uint32_t *out_torrent,
                            struct err *err)
 {
-    struct torrent_params p = {.dir = "/sim", .check = a->check, .is_sequential = a->is_sequential};
+    struct torrent_params p = {.dir = "/sim",
+                               .check = a->check,
+                               .is_sequential = a->is_sequential,
+                               .is_random_order = a->is_random_order};
     struct magnet magnet;
     enum err_code code;
     p.resume = disk_resume(&h->disk, bytes_of(metainfo_key(a->content->info), SHA1_LEN));

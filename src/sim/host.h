@@ -86,7 +86,7 @@ void sim_host_crash(struct sim_host *h, enum sim_crash how);
 struct sim_add {
     const struct content *content;
     bool is_magnet; /* only the link is known */
-    bool is_sequential;
+    bool is_sequential, is_random_order;
     enum torrent_check check;
     const struct addr *peers; /* told at once */
     size_t n_peers;

@@ -100,7 +100,7 @@ static void segs_take(struct world *w, struct net_segs *s, uint8_t *out, uint32_
         struct net_seg *g = s->head;
         uint32_t n = (uint32_t)u64_min(len, g->len - g->off);
         if (g->content)
-            content_fill(g->content, g->content_off + g->off, g->variant, out, n);
+            content_lay(g->content, g->content_off + g->off, g->variant, out, n);
         else
             memcpy(out, g->data + g->off, n);
         g->off += n;
@@ -649,6 +649,21 @@ static void pour(struct net_flow *f, const struct span *spans, uint32_t len)
     }
 }
 
+/* Up to len bytes, but a phantom's block begins a delivery of its own: after its head the engine lends
+ * the block's buffer, where bytes that do not count need not be laid, nor copied from a scratch. */
+static uint32_t run_len(const struct net_flow *f, uint32_t len)
+{
+    uint32_t n = 0;
+    bool has_data = false;
+    for (const struct net_seg *g = f->recv.head; g && n < len; g = g->next) {
+        if (g->content && g->content->is_phantom && has_data)
+            return n;
+        has_data |= !g->content;
+        n += g->len - g->off;
+    }
+    return n < len ? n : len;
+}
+
 static bool deliver_some(struct net_flow *f)
 {
     struct net_end *e = f->to;
@@ -659,7 +674,7 @@ static bool deliver_some(struct net_flow *f)
         e->is_stalled = true;
     if (n == 0 || e->state != END_OPEN)
         return false;
-    uint32_t len = (uint32_t)u64_min(lend_len(spans, n), f->recv.len);
+    uint32_t len = run_len(f, lend_len(spans, n));
     if (len > 1 && world_chance(w, e->node->p.split_ppm))
         len = 1 + rng_below(&w->rng, len - 1);
     pour(f, spans, len);

@@ -1,26 +1,10 @@
 /* scenario: the table, and how each of them goes. */
 #include "sim/scenario.h"
 #include "base/size.h"
-#include "sim/stage.h"
+#include "sim/scenario_parts.h"
 #include <errno.h>
+#include <stdarg.h>
 #include <time.h>
-
-#define MIB (1u << 20)
-
-static uint32_t random_peer(struct stage *s)
-{
-    return rng_below(&s->rng, s->n_peers);
-}
-
-static void add_crowd(struct stage *s, uint32_t n_seeds, uint32_t n_peers)
-{
-    for (uint32_t i = 0; i < n_seeds + n_peers && !s->is_broken; i++) {
-        if (s->p->arrive_us && i >= n_seeds)
-            stage_run_until(s, s->p->arrive_us * (i - n_seeds) / n_peers);
-        struct sim_host_params hp = stage_link(s, i < n_seeds);
-        stage_add_peer(s, &hp, i < n_seeds, NULL);
-    }
-}
 
 /* --- swarm: one seed, N downloaders ---------------------------------------------------------- */
 
@@ -28,7 +12,7 @@ static void run_swarm(const struct scenario_params *p, struct scenario_result *r
 {
     struct stage s;
     stage_init(&s, p, r);
-    add_crowd(&s, 1, p->n_peers);
+    stage_add_crowd(&s, 1, p->n_peers);
     stage_run(&s);
     stage_want_all_done(&s);
     stage_clear(&s);
@@ -60,10 +44,10 @@ static void run_stuck(const struct scenario_params *p, struct scenario_result *r
         struct liar *l = stage_add_liar(&s, kinds[i % 5]);
         l->wrong_ppm = i % 2 ? 1000000 : 200000;
     }
-    add_crowd(&s, 1, p->n_peers);
+    stage_add_crowd(&s, 1, p->n_peers);
     for (uint32_t i = 0; i < s.n_liars; i++)
         for (uint32_t k = 0; k < 5 && k < s.n_peers; k++)
-            liar_dial(s.liars[i], net_addr(s.peers[random_peer(&s)].h->node));
+            liar_dial(s.liars[i], net_addr(s.peers[stage_random_peer(&s)].h->node));
     stage_run(&s);
     stage_want_all_done(&s);
     liar_rows(&s);
@@ -84,7 +68,7 @@ static void run_hostile(const struct scenario_params *p, struct scenario_result 
     stage_init(&s, p, r);
     for (uint32_t i = 0; i < p->n_liars; i++)
         stage_add_liar(&s, kinds[i % 6]);
-    add_crowd(&s, 1, p->n_peers);
+    stage_add_crowd(&s, 1, p->n_peers);
     for (uint32_t i = 0; i < s.n_liars; i++)
         for (uint32_t k = 0; k < s.n_peers; k++)
             liar_dial(s.liars[i], net_addr(s.peers[k].h->node));
@@ -104,7 +88,7 @@ static void run_tracker_dies(const struct scenario_params *p, struct scenario_re
     struct stage s;
     uint32_t n_early = p->n_peers - p->n_peers / 4;
     stage_init(&s, p, r);
-    add_crowd(&s, 1, n_early);
+    stage_add_crowd(&s, 1, n_early);
     stage_run_until(&s, 10 * US_PER_S);
     if (s.is_broken) {
         stage_clear(&s);
@@ -153,7 +137,7 @@ static void run_partition(const struct scenario_params *p, struct scenario_resul
 {
     struct stage s;
     stage_init(&s, p, r);
-    add_crowd(&s, 1, p->n_peers);
+    stage_add_crowd(&s, 1, p->n_peers);
     stage_run_until(&s, s.sim.w.now_us + 5 * US_PER_S);
     for (uint32_t i = 0; i < s.n_peers && !s.is_broken; i += 2)
         net_set_group(s.peers[i].h->node, 1); /* the seed is among them */
@@ -178,7 +162,7 @@ struct crash_state {
 static void crash_somebody(struct stage *s, void *ctx)
 {
     struct crash_state *c = ctx;
-    struct stage_peer *p = &s->peers[random_peer(s)];
+    struct stage_peer *p = &s->peers[stage_random_peer(s)];
     if (c->n_kills + c->n_power_losses >= c->n_until || !p->is_up || rng_below(&s->rng, 3) == 0)
         return;
     if (p->done_at_us && !p->is_seed)
@@ -193,7 +177,7 @@ static void run_crash_restart(const struct scenario_params *p, struct scenario_r
     struct stage s;
     struct crash_state c = {.n_until = 2 * p->n_peers};
     stage_init(&s, p, r);
-    add_crowd(&s, 1, p->n_peers);
+    stage_add_crowd(&s, 1, p->n_peers);
     s.on_second = crash_somebody;
     s.ctx = &c;
     stage_run(&s);
@@ -274,7 +258,7 @@ static void run_disk_faults(const struct scenario_params *p, struct scenario_res
 {
     struct stage s;
     stage_init(&s, p, r);
-    add_crowd(&s, 1, p->n_peers);
+    stage_add_crowd(&s, 1, p->n_peers);
     plan_disk_faults(&s);
     s.on_second = mend_disks;
     stage_run(&s);
@@ -294,10 +278,11 @@ static void run_disk_faults(const struct scenario_params *p, struct scenario_res
 
 /* --- the table ------------------------------------------------------------------------------- */
 
-#define COMMON                                                                                     \
-    .rng_seed = 1, .piece_len = 256u << 10, .n_files = 1, .version = CONTENT_V1,                   \
-    .down_per_s = 8 * MIB, .delay_us = 40000, .jitter_us = 2000, .limit_us = 3600ull * US_PER_S,   \
-    .check_us = 10 * US_PER_S
+#define BASE                                                                                       \
+    .rng_seed = 1, .n_files = 1, .version = CONTENT_V1, .down_per_s = 8 * MIB, .delay_us = 40000,  \
+    .jitter_us = 2000, .limit_us = 3600ull * US_PER_S
+#define COMMON BASE, .piece_len = 256u << 10, .check_us = 10 * US_PER_S
+#define SMALL  BASE, .piece_len = 64u << 10, .is_phantom = true /* pieces; for large swarms */
 
 #define FAST .seed_up_per_s = 4 * MIB, .up_per_s = MIB
 #define SLOW .seed_up_per_s = MIB / 4, .up_per_s = MIB / 8
@@ -307,6 +292,10 @@ const struct scenario scenarios[] = {
      "one seed, everybody else begins with nothing",
      {COMMON, FAST, .n_peers = 50, .size = 64 * MIB, .is_phantom = true},
      run_swarm},
+    {"scale",
+     "one seed and N machines, N = 10, 30, 100, ... up to --peers",
+     {SMALL, FAST, .n_peers = 300, .size = 8 * MIB, .n_conns = 20},
+     run_scale},
     {"stuck",
      "stalled, silent, slow and lying peers among the honest",
      {COMMON, FAST, .n_peers = 20, .n_liars = 20, .size = 32 * MIB},
@@ -349,20 +338,117 @@ static uint64_t real_now_us(void)
     return (uint64_t)t.tv_sec * US_PER_S + (uint64_t)t.tv_nsec / 1000;
 }
 
+static void result_init(struct scenario_result *r)
+{
+    *r = (struct scenario_result){.is_ok = true};
+    mem_init(&r->mem, MEM_NO_BUDGET, NULL);
+    buf_init(&r->table, &r->mem, 4 * MIB);
+    buf_init(&r->times, &r->mem, MIB);
+    plot_init(&r->plot, &r->mem);
+}
+
+void scenario_plot_done(struct scenario_result *whole, struct plot_panel *panel,
+                        const struct scenario_result *part, const char *name)
+{
+    uint32_t s = plot_series(&whole->plot, panel, name, PLOT_STEPS);
+    size_t step = part->n_done / 200 + 1;
+    plot_add(&whole->plot, panel, s, 0, 0);
+    for (uint32_t i = 0; part->done_at_us && i < part->n_done; i++)
+        if (i % step == 0 || i + 1 == part->n_done)
+            plot_add(&whole->plot, panel, s, (double)part->done_at_us[i] / US_PER_S,
+                     100.0 * (i + 1) / part->n_honest);
+}
+
+struct plot_panel *scenario_panel_done(struct scenario_result *r, const char *title)
+{
+    return plot_panel(&r->plot, title, "time, s", "machines that have everything, %");
+}
+
+/* The hash of a whole covers those of its parts, in their order. */
+static void chain_trace(struct scenario_result *whole, const struct scenario_result *part)
+{
+    struct sha256_state s;
+    sha256_init(&s);
+    sha256_update(&s, bytes_of(whole->trace_hash, SHA256_LEN));
+    sha256_update(&s, bytes_of(part->trace_hash, SHA256_LEN));
+    sha256_final(&s, whole->trace_hash);
+}
+
+static void add_up(struct scenario_result *whole, const struct scenario_result *part)
+{
+    whole->n_done += part->n_done;
+    whole->n_honest += part->n_honest;
+    whole->first_us = part->first_us;
+    whole->median_us = part->median_us;
+    whole->last_us = part->last_us;
+    whole->bound_us = part->bound_us;
+    whole->end_us += part->end_us;
+    whole->n_lies += part->n_lies;
+    whole->n_over_room += part->n_over_room;
+    whole->n_banned += part->n_banned;
+    whole->n_pieces_bad += part->n_pieces_bad;
+    whole->n_errors += part->n_errors;
+    whole->n_honest_banned += part->n_honest_banned;
+    whole->n_ticks_max = u64_max(whole->n_ticks_max, part->n_ticks_max);
+    whole->wasted_len += part->wasted_len;
+    whole->seed_up_len += part->seed_up_len;
+    whole->up_len += part->up_len;
+    whole->n_dials += part->n_dials;
+    whole->peak_mem_len = size_max(whole->peak_mem_len, part->peak_mem_len);
+    whole->world_mem_len = size_max(whole->world_mem_len, part->world_mem_len);
+    whole->engines_mem_len = size_max(whole->engines_mem_len, part->engines_mem_len);
+    whole->n_events += part->n_events;
+    whole->n_traced += part->n_traced;
+    for (size_t i = 0; i < N_SESSION_COUNTERS; i++)
+        whole->counters[i] += part->counters[i];
+}
+
+void scenario_part(const struct scenario_params *p,
+                   void (*run)(const struct scenario_params *p, struct scenario_result *r,
+                               void *ctx),
+                   void *ctx, struct scenario_result *whole, struct scenario_result *part,
+                   const char *name)
+{
+    uint64_t from_us = real_now_us();
+    result_init(part);
+    run(p, part, ctx);
+    part->real_us = real_now_us() - from_us;
+    add_up(whole, part);
+    chain_trace(whole, part);
+    if (!part->is_ok && whole->is_ok)
+        snprintf(whole->why, sizeof whole->why, "%.60s: %.180s", name, part->why);
+    whole->is_ok &= part->is_ok;
+    if (!part->is_ok)
+        buf_put(&whole->table, buf_bytes(&part->table));
+}
+
+void scenario_fail(struct scenario_result *r, const char *fmt, ...)
+{
+    va_list ap;
+    r->is_ok = false;
+    if (r->why[0])
+        return;
+    va_start(ap, fmt);
+    vsnprintf(r->why, sizeof r->why, fmt, ap);
+    va_end(ap);
+}
+
 void scenario_run(const struct scenario *s, const struct scenario_params *p,
                   struct scenario_result *r)
 {
     uint64_t from_us = real_now_us();
-    *r = (struct scenario_result){0};
-    mem_init(&r->mem, MEM_NO_BUDGET, NULL);
-    buf_init(&r->table, &r->mem, MIB);
-    buf_init(&r->times, &r->mem, MIB);
+    result_init(r);
     s->run(p, r);
     r->real_us = real_now_us() - from_us;
+    if (r->plot.n_panels == 0 && r->n_done)
+        scenario_plot_done(r, scenario_panel_done(r, s->help), r, s->name);
 }
 
 void scenario_result_clear(struct scenario_result *r)
 {
+    plot_clear(&r->plot);
+    mem_free(&r->mem, r->done_at_us);
     buf_clear(&r->table);
     buf_clear(&r->times);
+    mem_check_empty(&r->mem);
 }

@@ -12,7 +12,9 @@
 #pragma once
 #include "base/buf.h"
 #include "sim/content.h"
+#include "sim/plot.h"
 #include "sim/world.h"
+#include "torrent/session_counters.h"
 
 struct log;
 
@@ -40,7 +42,7 @@ struct scenario_params {
 };
 
 struct scenario_result {
-    struct mem mem; /* of table and times */
+    struct mem mem; /* of table, times, figures */
     bool is_ok;
     char why[256]; /* when not */
     uint32_t n_done, n_honest;
@@ -52,12 +54,16 @@ struct scenario_result {
     uint64_t n_ticks_max;                     /* of the engine that asked for most */
     uint64_t wasted_len, seed_up_len, up_len; /* up_len: through all up links */
     uint64_t n_dials;
-    size_t peak_mem_len;  /* of the engine that used most */
-    size_t world_mem_len; /* of the world without the engines */
+    size_t peak_mem_len;    /* of the engine that used most */
+    size_t world_mem_len;   /* of the world without the engines */
+    size_t engines_mem_len; /* of all engines together, at the end */
     uint64_t n_events, n_traced, real_us;
     uint8_t trace_hash[SHA256_LEN];
-    struct buf table; /* for people: lines of text */
-    struct buf times; /* per honest peer, in its order: "12.345\n" seconds, or "-" */
+    struct buf table;     /* for people: lines of text */
+    struct buf times;     /* per honest peer, in its order: "12.345\n" seconds, or "-" */
+    uint64_t *done_at_us; /* n_done of them on the virtual clock, in order; may be NULL */
+    uint64_t counters[N_SESSION_COUNTERS]; /* of all engines together */
+    struct plot plot;
 };
 
 struct scenario {

@@ -72,6 +72,8 @@ static bool join(struct stage *s, struct stage_peer *p, const struct addr *knows
     struct err err = {0};
     struct sim_add add = {.content = s->content,
                           .is_magnet = s->p->is_magnet && !p->is_seed,
+                          .is_sequential = s->order == ORDER_SEQUENTIAL,
+                          .is_random_order = s->order == ORDER_RANDOM,
                           .peers = knows,
                           .n_peers = knows ? 1 : 0};
     if (p->is_seed && p->n_crashes == 0)
@@ -120,6 +122,21 @@ struct stage_peer *stage_add_peer(struct stage *s, const struct sim_host_params 
     return join(s, p, knows) ? p : NULL;
 }
 
+uint32_t stage_random_peer(struct stage *s)
+{
+    return rng_below(&s->rng, s->n_peers);
+}
+
+void stage_add_crowd(struct stage *s, uint32_t n_seeds, uint32_t n_peers)
+{
+    for (uint32_t i = 0; i < n_seeds + n_peers && !s->is_broken; i++) {
+        if (s->p->arrive_us && i >= n_seeds)
+            stage_run_until(s, s->p->arrive_us * (i - n_seeds) / n_peers);
+        struct sim_host_params hp = stage_link(s, i < n_seeds);
+        stage_add_peer(s, &hp, i < n_seeds, NULL);
+    }
+}
+
 struct liar *stage_add_liar(struct stage *s, enum liar_kind kind)
 {
     struct sim_host_params hp = stage_link(s, false);
@@ -131,8 +148,24 @@ struct liar *stage_add_liar(struct stage *s, enum liar_kind kind)
     return l;
 }
 
+static void keep_counters(struct stage *s, const struct stage_peer *p)
+{
+    for (size_t k = 0; p->is_up && k < N_SESSION_COUNTERS; k++)
+        s->r->counters[k] += session_counter(p->h->session, session_counter_name(k));
+}
+
+void stage_leave(struct stage *s, struct stage_peer *p)
+{
+    keep_counters(s, p);
+    sim_host_crash(p->h, SIM_KILL);
+    p->is_up = false;
+    p->has_left = true;
+    p->restart_at_us = 0;
+}
+
 void stage_crash(struct stage *s, struct stage_peer *p, enum sim_crash how, uint64_t down_us)
 {
+    keep_counters(s, p);
     sim_host_crash(p->h, how);
     p->is_up = false;
     p->n_crashes++;
@@ -160,14 +193,14 @@ static uint32_t n_downloaders(const struct stage *s)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < s->n_peers; i++)
-        n += !s->peers[i].is_seed;
+        n += !s->peers[i].is_seed && (!s->peers[i].has_left || s->peers[i].done_at_us);
     return n;
 }
 
 bool stage_is_done(const struct stage *s)
 {
     for (uint32_t i = 0; i < s->n_peers; i++)
-        if (!s->peers[i].done_at_us && !s->peers[i].is_seed)
+        if (!s->peers[i].done_at_us && !s->peers[i].is_seed && !s->peers[i].has_left)
             return false;
     return true;
 }
@@ -177,7 +210,7 @@ static void note_done(struct stage *s)
 {
     for (uint32_t i = 0; i < s->n_peers; i++) {
         struct stage_peer *p = &s->peers[i];
-        if (p->done_at_us || !has_all(s, p))
+        if (p->done_at_us || p->is_seed || !has_all(s, p))
             continue;
         p->done_at_us = u64_max(p->h->stats.finished_at_us, 1);
     }
@@ -290,11 +323,14 @@ static void count_times(struct stage *s)
 {
     struct scenario_result *r = s->r;
     uint64_t *times = world_calloc(&s->sim.w, s->n_peers + 1, sizeof *times);
+    r->done_at_us = mem_calloc(&r->mem, s->n_peers + 1, sizeof *r->done_at_us);
     for (uint32_t i = 0; i < s->n_peers; i++) {
         const struct stage_peer *p = &s->peers[i];
-        if (p->is_seed)
+        if (p->is_seed || (p->has_left && !p->done_at_us))
             continue;
         r->n_honest++;
+        if (r->done_at_us && p->done_at_us)
+            r->done_at_us[r->n_done] = p->done_at_us;
         if (p->done_at_us)
             times[r->n_done++] = p->done_at_us - u64_min(p->done_at_us, p->joined_at_us);
         if (p->done_at_us)
@@ -303,6 +339,8 @@ static void count_times(struct stage *s)
             buf_str(&r->times, "-\n");
     }
     qsort(times, r->n_done, sizeof *times, compare_u64);
+    if (r->done_at_us)
+        qsort(r->done_at_us, r->n_done, sizeof *r->done_at_us, compare_u64);
     if (r->n_done) {
         r->first_us = times[0];
         r->median_us = times[r->n_done / 2];
@@ -329,6 +367,8 @@ static void count_peers(struct stage *s)
         r->n_dials += ns.n_dials;
         r->seed_up_len += p->is_seed ? ns.up_len : 0;
         r->peak_mem_len = size_max(r->peak_mem_len, p->h->mem.peak_len);
+        r->engines_mem_len += p->h->mem.used_len;
+        keep_counters(s, p);
         if (p->is_up && session_torrent_stats(p->h->session, s->sim.w.now_us, p->torrent, &ts))
             r->wasted_len += ts.wasted_len + ts.bad_len;
     }
@@ -336,15 +376,10 @@ static void count_peers(struct stage *s)
 
 static void add_counters(struct stage *s)
 {
-    for (size_t k = 0; s->p->wants_counters && k < session_n_counters(); k++) {
-        uint64_t n = 0;
-        for (uint32_t i = 0; i < s->n_peers; i++)
-            if (s->peers[i].is_up)
-                n += session_counter(s->peers[i].h->session, session_counter_name(k));
-        if (n)
+    for (size_t k = 0; s->p->wants_counters && k < session_n_counters(); k++)
+        if (s->r->counters[k])
             buf_printf(&s->r->table, "%-30s %llu\n", session_counter_name(k),
-                       (unsigned long long)n);
-    }
+                       (unsigned long long)s->r->counters[k]);
 }
 
 /* max(F/u_s, F/d_min, N F / (u_s + sum u)): Kumar and Ross, 2006. */

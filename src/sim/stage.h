@@ -11,10 +11,13 @@
 #include "sim/scenario.h"
 #include "sim/tracker_node.h"
 
+enum stage_order { ORDER_RAREST, ORDER_RANDOM, ORDER_SEQUENTIAL };
+
 struct stage_peer {
     struct sim_host *h;
     uint32_t torrent;
-    bool is_seed, is_up;
+    bool is_seed, is_up, has_left;     /* has_left: for good, nobody waits for it */
+    uint8_t class;                     /* the scenario's own: speed, kind */
     uint64_t joined_at_us, done_at_us; /* done_at_us: 0 not yet */
     uint64_t restart_at_us;            /* 0: not waiting */
     uint32_t n_crashes, n_fixes;
@@ -28,6 +31,7 @@ struct stage {
     struct rng rng;
     const struct content *content;
     struct tracker_node *tracker;
+    enum stage_order order;   /* of those that join from here on */
     struct stage_peer *peers; /* seeds and downloaders */
     uint32_t n_peers, peers_cap;
     struct liar **liars;
@@ -45,11 +49,16 @@ void stage_init(struct stage *s, const struct scenario_params *p, struct scenari
 void stage_clear(struct stage *s); /* fills in the result first */
 void stage_fail(struct stage *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+uint32_t stage_random_peer(struct stage *s);
+/* One after the other over arrive_us, or at once. */
+void stage_add_crowd(struct stage *s, uint32_t n_seeds, uint32_t n_peers);
 struct sim_host_params stage_link(struct stage *s, bool is_seed); /* rates and delay by chance */
 /* A machine that is up and has the torrent; NULL (and the stage broken) when the engine refuses. */
 struct stage_peer *stage_add_peer(struct stage *s, const struct sim_host_params *hp, bool is_seed,
                                   const struct addr *knows);
 struct liar *stage_add_liar(struct stage *s, enum liar_kind kind);
+/* It goes for good, in order or not, and counts no more among those that must finish. */
+void stage_leave(struct stage *s, struct stage_peer *p);
 void stage_crash(struct stage *s, struct stage_peer *p, enum sim_crash how, uint64_t down_us);
 bool stage_is_done(const struct stage *s); /* every downloader has everything */
 uint32_t stage_n_done(const struct stage *s);

@@ -316,6 +316,8 @@ static void choose_optimistic(struct choker *c, uint64_t now_us, uint32_t n_opti
 static uint32_t count_optimistic(const struct choker *c)
 {
     uint32_t n = c->n_slots / CHOKER_N_PER_OPTIMISTIC;
+    if (c->is_optimistic_off)
+        return 0;
     return n ? n : c->n_slots > 1;
 }
 

@@ -81,8 +81,9 @@ struct choker {
     struct choker_peer **ranked; /* scratch of the same size */
     size_t n_peers, cap;
     struct list changed;
-    uint32_t n_slots_fixed;                  /* 0: follows the capacity */
-    uint64_t max_up_per_s;                   /* 0: no limit */
+    bool is_optimistic_off; /* set after init: no slot is given by lot, to see what that is for */
+    uint32_t n_slots_fixed; /* 0: follows the capacity */
+    uint64_t max_up_per_s;  /* 0: no limit */
     uint32_t n_slots, n_unchoked, n_wanting; /* wanting: interested and not upload-only */
     uint64_t rechoke_at_us, optimistic_at_us, grow_at_us;
     uint64_t n_added;

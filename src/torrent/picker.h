@@ -92,6 +92,7 @@ struct picker_config {
     uint32_t (*data_len)(const void *ctx, uint32_t piece);
     const void *ctx;
     bool is_sequential;
+    bool is_random;          /* instead of rarest first: what that is worth, the simulator shows */
     uint32_t n_partials_max; /* 0: no bound but the peers' */
 };
 

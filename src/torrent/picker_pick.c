@@ -200,7 +200,7 @@ static uint32_t choose_new(const struct pick *k)
         return PICKER_NONE;
     if (p->config.is_sequential)
         return first_of_highest(k, first);
-    bool is_random = p->have.n_set < PICKER_N_RANDOM_FIRST;
+    bool is_random = p->config.is_random || p->have.n_set < PICKER_N_RANDOM_FIRST;
     uint32_t budget = PICKER_SCAN_MAX, piece = PICKER_NONE;
     for (uint32_t level = PICKER_PRIORITY_MAX; level > 0 && piece == PICKER_NONE; level--) {
         const struct picker_order *o = &p->orders[level];
@@ -247,7 +247,8 @@ static void begin_new(struct pick *k)
     uint32_t piece;
     while (!is_done(k) && has_room(k) && (piece = choose_new(k)) != PICKER_NONE) {
         bool has_begun = begin(k, piece);
-        if (k->peer->speed == PICKER_FAST && k->p->have.n_set >= PICKER_N_RANDOM_FIRST)
+        if (k->peer->speed == PICKER_FAST && !k->p->config.is_random &&
+            k->p->have.n_set >= PICKER_N_RANDOM_FIRST)
             while (has_begun && !is_done(k) && has_room(k) && is_as_good(k, piece, piece + 1))
                 has_begun = begin(k, ++piece);
         if (!has_begun)

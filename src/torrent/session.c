@@ -148,6 +148,7 @@ static void session_init_parts(struct session *s, uint64_t rng_seed)
     session_init_lists(s);
     block_cache_init(&s->cache, s->mem, c->cache_len_max);
     choker_init(&s->choker, s->mem, &s->rng, s->now_us, c->n_upload_slots, c->max_up_per_s);
+    s->choker.is_optimistic_off = c->is_optimistic_off;
     ban_list_init(&s->bans, s->mem, &s->rng, 0);
     token_bucket_init(&s->up, s->now_us, c->max_up_per_s, burst_of(c->max_up_per_s));
     token_bucket_init(&s->down, s->now_us, c->max_down_per_s, burst_of(c->max_down_per_s));

@@ -36,6 +36,8 @@ struct session_config {
     size_t cache_len_max;                  /* bytes of blocks in memory; 0: default 32 MiB */
     bool is_pex_off, is_local_peers_only;  /* the latter: dial and accept loopback/private only */
     bool is_announce_off;                  /* no trackers at all (tests, --peer only) */
+    bool is_upload_off;                    /* nobody is unchoked: a free-rider, for the simulator */
+    bool is_optimistic_off;                /* no slot is given by lot (choker.h), likewise */
     bool has_no_v4, has_no_v6;             /* families that the host is not bound to */
     const char *announce_ip;               /* &ip= for trackers; NULL: none */
 };
@@ -68,6 +70,7 @@ struct torrent_params {
     enum store_alloc alloc;
     bool is_seed_only; /* storage opened read-only; missing data is an error */
     bool is_sequential;
+    bool is_random_order; /* instead of rarest first, to compare */
     bool is_paused;
     const uint8_t *file_priorities; /* one per file, 0 = not wanted, 1..7; copied; NULL: all 4 */
     uint64_t seed_ratio_milli;      /* stop when uploaded/size reaches it; 0: never */

@@ -179,7 +179,8 @@ struct torrent {
     char *dir;
     enum store_alloc alloc;
     enum torrent_check check_mode;
-    bool is_seed_only, is_sequential, is_storage_open, is_paused_by_user, has_picker, was_opened;
+    bool is_seed_only, is_sequential, is_random_order, is_storage_open, is_paused_by_user,
+        has_picker, was_opened;
     bool is_poisoned;
     uint64_t seed_ratio_milli, seed_time_us;
     uint8_t *file_priorities; /* n_file_priorities; NULL: all default */

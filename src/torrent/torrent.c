@@ -15,6 +15,7 @@ static void torrent_init(struct torrent *t, const struct torrent_params *params)
     t->check_mode = params->check;
     t->is_seed_only = params->is_seed_only;
     t->is_sequential = params->is_sequential;
+    t->is_random_order = params->is_random_order;
     t->seed_ratio_milli = params->seed_ratio_milli;
     t->seed_time_us = params->seed_time_us;
     t->added_at_us = t->progress_at_us = s->now_us;
@@ -269,6 +270,7 @@ enum err_code torrent_prepare(struct torrent *t, struct err *err)
                               .data_len = torrent_data_len,
                               .ctx = &info->layout,
                               .is_sequential = t->is_sequential,
+                              .is_random = t->is_random_order,
                               .n_partials_max = torrent_partials_max(t)};
     if (bitset_init(&t->have, s->mem, info->n_pieces) ||
         bitset_init(&t->unsynced, s->mem, info->n_pieces) ||

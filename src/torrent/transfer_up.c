@@ -12,7 +12,7 @@
 void peer_on_interested(struct peer *p, bool is_interested)
 {
     p->peer_interested = is_interested;
-    if (!p->is_in_choker)
+    if (!p->is_in_choker || p->s->config.is_upload_off)
         return;
     choker_on_interest(&p->s->choker, p->s->now_us, &p->cp, is_interested);
     p->s->is_choker_dirty = true;
@@ -63,8 +63,8 @@ void session_choker_work(struct session *s)
 void peer_grant_fast_set(struct peer *p)
 {
     const struct torrent *t = p->t;
-    if (!peer_can(p, WIRE_FAST) || !t->info || p->n_fast_out || !p->is_have_known ||
-        peer_is_seed(p) || p->have.n_set > ALLOWED_FAST_K)
+    if (p->s->config.is_upload_off || !peer_can(p, WIRE_FAST) || !t->info || p->n_fast_out ||
+        !p->is_have_known || peer_is_seed(p) || p->have.n_set > ALLOWED_FAST_K)
         return;
     uint32_t set[ALLOWED_FAST_K_MAX];
     size_t n = allowed_fast_set(&p->addr, t->has_v1 ? t->infohash_v1 : t->infohash_v2,

@@ -79,6 +79,25 @@ static void test_tit_for_tat(void **state)
     world_clear(&w);
 }
 
+/* Without the lot, who gives nothing gets nothing while others give. */
+static void test_without_optimistic(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 4, 0);
+    w.c.is_optimistic_off = true;
+    for (uint32_t i = 0; i < 20; i++)
+        world_add(&w, false, i < 4 ? 0 : i * 1000);
+    run(&w, 11, 1 << 20, 1 << 20);
+    for (uint32_t s = 0; s < 600; s++) {
+        run(&w, 1, 1 << 20, 1 << 20);
+        for (uint32_t i = 0; i < 20; i++)
+            assert_int_equal(w.peers[i].is_unchoked, i >= 16);
+    }
+    assert_int_equal(w.c.counters.n_optimistic, 0);
+    world_clear(&w);
+}
+
 /* Each peer gets its optimistic turn, 30 s long; a newcomer three times as likely. */
 static void test_optimistic_turns(void **state)
 {
@@ -290,6 +309,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tit_for_tat),
+        cmocka_unit_test(test_without_optimistic),
         cmocka_unit_test(test_optimistic_turns),
         cmocka_unit_test(test_a_lan_is_not_left_idle),
         cmocka_unit_test(test_slots_follow_the_capacity),

@@ -204,6 +204,32 @@ static void test_first_pieces_are_not_the_rarest(void **state)
     assert_true(n_rare < 5);
 }
 
+/* With is_random the rarest is not the first choice later either. */
+static void test_random_instead_of_rarest(void **state)
+{
+    (void)state;
+    for (int is_random = 0; is_random < 2; is_random++) {
+        uint32_t n_rare = 0;
+        for (uint64_t seed = 0; seed < 30; seed++) {
+            struct world w;
+            struct picker_peer *to;
+            struct wire_block b;
+            world_init(&w, 100, seed);
+            w.picker.config.is_random = is_random;
+            struct picker_peer *peer = world_add(&w, 256, PICKER_FAST),
+                               *other = world_add(&w, 0, 0);
+            for (uint32_t i = 1; i < 100; i++)
+                picker_on_have(&w.picker, other, i);
+            for (uint32_t i = 1; i <= PICKER_N_RANDOM_FIRST; i++)
+                assert_false(picker_on_piece_good(&w.picker, i, &to, &b));
+            assert_int_equal(picker_pick(&w.picker, 0, peer, 1, &b), 1);
+            n_rare += b.piece == 0;
+            world_clear(&w);
+        }
+        assert_in_range(n_rare, is_random ? 0 : 30, is_random ? 4 : 30);
+    }
+}
+
 static void test_a_run_ends_with_its_extent(void **state)
 {
     (void)state;
@@ -672,6 +698,7 @@ int main(void)
         cmocka_unit_test(test_sample_when_rare_ones_hide),
         cmocka_unit_test(test_first_pieces_are_random),
         cmocka_unit_test(test_first_pieces_are_not_the_rarest),
+        cmocka_unit_test(test_random_instead_of_rarest),
         cmocka_unit_test(test_a_run_ends_with_its_extent),
         cmocka_unit_test(test_a_crowd_of_partials_is_finished_first),
         cmocka_unit_test(test_blocks_are_in_order_and_a_fast_peer_gets_a_run),
