@@ -114,9 +114,10 @@ static enum tcp_file_state file_acquire(void *ctx, const struct tcp_file *f, int
     if (!of)
         return TCP_FILE_COLD;
     *out_fd = open_file_fd(of);
-    *out_is_warm = host_jobs_is_warm(h->jobs, f->store, f->file, f->off, f->len);
+    *out_is_warm = !file_store_is_in_memory(fs) &&
+                   host_jobs_is_warm(h->jobs, f->store, f->file, f->off, f->len);
     *out_token = of;
-    return TCP_FILE_READY;
+    return file_store_is_in_memory(fs) ? TCP_FILE_IN_MEMORY : TCP_FILE_READY;
 }
 
 static void file_release(void *ctx, void *token)

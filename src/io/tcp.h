@@ -27,7 +27,12 @@ struct tcp;
 #define TCP_FLUSH_US_MAX   3000000u  /* ours: what was sent before close */
 #define TCP_READ_TURN_LEN  (1024u * 1024u)
 
-enum tcp_file_state { TCP_FILE_READY, TCP_FILE_COLD, TCP_FILE_ERROR };
+enum tcp_file_state {
+    TCP_FILE_READY,
+    TCP_FILE_IN_MEMORY, /* ready, and no read of it waits: on a file system without a disk */
+    TCP_FILE_COLD,
+    TCP_FILE_ERROR
+};
 
 struct tcp_file {
     uint32_t store, file; /* the owner's names */

@@ -161,6 +161,7 @@ static void file_is_cold(struct tcp_conn *c, const struct tcp_file *f)
         return;
     }
     c->is_cold = true;
+    c->is_warmed = false;
     n->owner.file_warm(n->owner.ctx, c->id, f);
 }
 
@@ -176,36 +177,47 @@ static void file_has_failed(struct tcp_conn *c, const struct tcp_file *f, const 
         n->owner.file_failed(n->owner.ctx, id, &file, err);
 }
 
+/* A descriptor between file_acquire and file_release. */
+struct file_use {
+    int fd;
+    bool is_warm;
+    bool may_wait; /* it was warmed for this read, or lies in memory: no look-up needed */
+    void *token;
+};
+
 /* False: nothing to read from now; the connection fails if there never will be. */
-static bool file_acquire(struct tcp_conn *c, const struct tcp_file *f, int *out_fd,
-                         bool *out_is_warm, void **out_token)
+static bool file_acquire(struct tcp_conn *c, const struct tcp_file *f, struct file_use *out)
 {
     struct tcp *n = c->tcp;
+    *out = (struct file_use){0};
     enum tcp_file_state state =
-        n->owner.file_acquire(n->owner.ctx, f, out_fd, out_is_warm, out_token);
+        n->owner.file_acquire(n->owner.ctx, f, &out->fd, &out->is_warm, &out->token);
     if (state == TCP_FILE_ERROR)
         tcp_conn_fail(c, ERR_NOT_FOUND, "the torrent's storage is closed", 0);
-    return state == TCP_FILE_READY;
+    out->may_wait = c->is_warmed || state == TCP_FILE_IN_MEMORY;
+    return state == TCP_FILE_READY || state == TCP_FILE_IN_MEMORY;
+}
+
+static void file_release(struct tcp_conn *c, struct file_use *use)
+{
+    c->is_warmed = false;
+    c->tcp->owner.file_release(c->tcp->owner.ctx, use->token);
 }
 
 /* What could be read of f without waiting (or with, once it was warmed); 0: nothing now. */
 static size_t file_read_now(struct tcp_conn *c, const struct tcp_file *f, uint8_t *out)
 {
-    struct tcp *n = c->tcp;
-    int fd;
-    bool is_warm = false;
-    void *token;
-    if (!file_acquire(c, f, &fd, &is_warm, &token))
+    struct file_use use;
+    if (!file_acquire(c, f, &use))
         return 0;
     struct iovec iov = {out, f->len};
     ssize_t len = -1;
-    if (!c->is_warmed)
-        len = preadv2(fd, &iov, 1, (off_t)f->off, RWF_NOWAIT);
-    if (c->is_warmed || (len < 0 && errno == EOPNOTSUPP && is_warm))
-        len = pread(fd, out, f->len, (off_t)f->off);
-    c->is_warmed = false;
-    n->counters.n_file_reads++;
-    n->owner.file_release(n->owner.ctx, token);
+    if (!use.may_wait)
+        len = preadv2(use.fd, &iov, 1, (off_t)f->off, RWF_NOWAIT);
+    if (use.may_wait || (len < 0 && errno == EOPNOTSUPP && use.is_warm))
+        len = pread(use.fd, out, f->len, (off_t)f->off);
+    c->tcp->counters.n_file_reads++;
+    file_release(c, &use);
     return len > 0 ? (size_t)len : 0;
 }
 
@@ -379,36 +391,35 @@ static bool send_batch(struct tcp_conn *c)
 }
 
 /* In the page cache up to its end? A sequential reader has the rest as well. */
-static bool is_resident(int fd, const struct tcp_file *f, bool is_warm)
+static bool is_resident(const struct file_use *use, const struct tcp_file *f)
 {
+    if (use->may_wait)
+        return true;
     uint8_t byte;
     struct iovec iov = {&byte, 1};
-    ssize_t len = preadv2(fd, &iov, 1, (off_t)(f->off + f->len - 1), RWF_NOWAIT);
-    return len == 1 || (len < 0 && errno == EOPNOTSUPP && is_warm);
+    ssize_t len = preadv2(use->fd, &iov, 1, (off_t)(f->off + f->len - 1), RWF_NOWAIT);
+    return len == 1 || (len < 0 && errno == EOPNOTSUPP && use->is_warm);
 }
 
 static bool send_file(struct tcp_conn *c, const struct tcp_file *f)
 {
     struct tcp *n = c->tcp;
-    int fd;
-    bool is_warm = false;
-    void *token;
-    bool is_ready = n->owner.file_acquire(n->owner.ctx, f, &fd, &is_warm, &token) == TCP_FILE_READY;
-    if (is_ready && !c->is_warmed && !is_resident(fd, f, is_warm)) {
-        n->owner.file_release(n->owner.ctx, token);
+    struct file_use use;
+    bool is_ready = file_acquire(c, f, &use);
+    if (is_ready && !is_resident(&use, f)) {
+        file_release(c, &use);
         is_ready = false;
     }
-    c->is_warmed = false;
     if (!is_ready) {
         if (c->fd >= 0 && !c->has_failed)
             file_is_cold(c, f);
         return false;
     }
     off_t off = (off_t)f->off;
-    ssize_t sent = sendfile(c->fd, fd, &off, f->len);
+    ssize_t sent = sendfile(c->fd, use.fd, &off, f->len);
     int code = errno;
     n->counters.n_file_reads++;
-    n->owner.file_release(n->owner.ctx, token);
+    file_release(c, &use);
     if (sent == 0) { /* the file became shorter */
         struct err err = {ERR_IO, "a file is too short", f->file, ENODATA, 0};
         file_has_failed(c, f, &err);

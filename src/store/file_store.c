@@ -6,7 +6,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <pthread.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define WHOLE_BLOCKS_MAX 16u  /* leaves hashed in one call */
@@ -32,7 +34,7 @@ struct file_store {
     char *dir;
     uint64_t device;
     enum store_alloc alloc;
-    bool is_read_only;
+    bool is_read_only, is_in_memory;
     pthread_mutex_t lock;         /* first_dirty, next_dirty, is_new */
     pthread_mutex_t prepare_lock; /* held while a file is made or gets its length */
     pthread_mutex_t
@@ -331,6 +333,12 @@ static struct file_store *store_new(struct file_cache *cache, const struct store
     return s;
 }
 
+static bool is_on_memory_fs(int fd)
+{
+    struct statfs fs;
+    return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+}
+
 static enum err_code look_around(struct file_store *s, struct store_open *request, struct err *err)
 {
     int dir_fd = dir_open(s);
@@ -342,6 +350,7 @@ static enum err_code look_around(struct file_store *s, struct store_open *reques
     if (dir_fd < 0 || fstat(dir_fd, &st) < 0)
         return io_err(err, "cannot open the folder", STORE_NO_FILE);
     s->device = st.st_dev;
+    s->is_in_memory = is_on_memory_fs(dir_fd);
     for (uint32_t i = 0; i < s->info->n_files; i++) {
         stat_one(s, dir_fd, i, &request->files[i]);
         s->files[i].was_there = request->files[i].exists;
@@ -387,6 +396,11 @@ void file_store_close(struct file_store *s)
 uint64_t file_store_device(const struct file_store *s)
 {
     return s->device;
+}
+
+bool file_store_is_in_memory(const struct file_store *s)
+{
+    return s->is_in_memory;
 }
 
 /* --- put ------------------------------------------------------------------------------------- */

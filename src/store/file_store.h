@@ -22,6 +22,8 @@ enum err_code file_store_open(struct file_store **out, struct file_cache *cache,
                               struct store_open *request, struct err *err) MUST_USE;
 void file_store_close(struct file_store *s);            /* NULL is fine; does not sync */
 uint64_t file_store_device(const struct file_store *s); /* st_dev of its folder */
+/* Its folder lies on a file system without a disk (tmpfs, ramfs): reading does not wait. */
+bool file_store_is_in_memory(const struct file_store *s);
 
 enum err_code file_store_put(struct file_store *s, struct store_put *p, struct err *err) MUST_USE;
 

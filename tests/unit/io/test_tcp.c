@@ -5,6 +5,7 @@
 #include "torrent_fixture.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #define FILE_LEN (8u << 20)
@@ -26,7 +27,7 @@ struct side {
     size_t in_len, in_limit;   /* lends nothing beyond */
     bool is_refusing, is_torn; /* torn: lends small spans */
     int file_fd;
-    bool is_cold, is_warm, has_no_store, is_warm_late;
+    bool is_cold, is_warm, is_in_memory, has_no_store, is_warm_late;
     struct tcp_file warm_asked;
     void (*on_room)(struct side *s);
     size_t n_blocks_to_send, n_blocks_sent;
@@ -109,7 +110,7 @@ static enum tcp_file_state file_acquire(void *ctx, const struct tcp_file *f, int
     *out_fd = s->file_fd;
     *out_is_warm = s->is_warm;
     *out_token = s;
-    return TCP_FILE_READY;
+    return s->is_in_memory ? TCP_FILE_IN_MEMORY : TCP_FILE_READY;
 }
 
 static void file_release(void *ctx, void *token)
@@ -227,6 +228,19 @@ static void pair_clear(struct pair *p)
         test_remove_dir(p->dir);
     free(p->file);
     assert_int_equal(test_count_fds(), p->n_fds);
+}
+
+/* What is on tmpfs has no RWF_NOWAIT, and needs none. */
+static void pair_give_memory_file(struct pair *p)
+{
+    test_temp_dir(p->dir);
+    p->file = malloc(FILE_LEN);
+    for (uint32_t i = 0; i < FILE_LEN; i++)
+        p->file[i] = fixture_byte(3, i);
+    p->a->is_in_memory = true;
+    p->a->file_fd = memfd_create("test_tcp", MFD_CLOEXEC);
+    assert_true(p->a->file_fd >= 0);
+    assert_int_equal(write(p->a->file_fd, p->file, FILE_LEN), FILE_LEN);
 }
 
 static void pair_give_file(struct pair *p)
@@ -551,6 +565,26 @@ static void send_blocks(enum tcp_upload upload, bool is_torn, bool is_cold)
     pair_clear(&p);
 }
 
+static void data_in_memory_needs_no_worker(void **state)
+{
+    (void)state;
+    static const enum tcp_upload uploads[] = {TCP_UPLOAD_BATCH, TCP_UPLOAD_SENDFILE};
+    for (size_t i = 0; i < COUNT_OF(uploads); i++) {
+        struct tcp_config config = config_v4();
+        config.upload = uploads[i];
+        struct pair p = pair_make(&config);
+        pair_give_memory_file(&p);
+        p.a->n_blocks_to_send = 256;
+        p.a->on_room = fill_room;
+        pair_connect(&p, addr_v4(127, 0, 0, 1, 0));
+        assert_true(pair_until(&p, b_has_all));
+        assert_blocks(&p);
+        assert_int_equal(p.a->n_warm, 0);
+        assert_int_equal(tcp_counters(p.a->tcp)->n_file_cold, 0);
+        pair_clear(&p);
+    }
+}
+
 static void blocks_go_in_batches(void **state)
 {
     (void)state;
@@ -785,6 +819,7 @@ int main(void)
         cmocka_unit_test(more_than_the_room_closes),
         cmocka_unit_test(blocks_go_in_batches),
         cmocka_unit_test(blocks_go_by_sendfile),
+        cmocka_unit_test(data_in_memory_needs_no_worker),
         cmocka_unit_test(a_batch_fits_its_buffer),
         cmocka_unit_test(room_follows_the_rate),
         cmocka_unit_test(the_longest_blocks_never_wait_for_ever),

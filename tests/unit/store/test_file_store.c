@@ -3,9 +3,11 @@
 #include "torrent_fixture.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
+#include <sys/vfs.h>
 
 #define PIECE_LEN 65536u
 
@@ -360,6 +362,31 @@ static void check_finds_good_bad_and_missing(void **state)
     assert_int_equal(world_open(&w, true, &err), ERR_OK);
     assert_false(check_piece(&w, 2, &is_missing));
     assert_true(is_missing);
+    world_clear(&w);
+}
+
+static bool is_tmpfs(const char *path)
+{
+    struct statfs fs;
+    return statfs(path, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+}
+
+static void memory_file_systems_are_known(void **state)
+{
+    (void)state;
+    struct world w = world_make(NULL, 0);
+    struct err err;
+    assert_int_equal(world_open(&w, false, &err), ERR_OK);
+    assert_int_equal(file_store_is_in_memory(w.store), is_tmpfs(w.dir));
+    file_store_close(w.store);
+    if (is_tmpfs("/dev/shm")) {
+        w.open.dir = "/dev/shm";
+        w.open.is_read_only = true;
+        assert_int_equal(file_store_open(&w.store, w.cache, &w.open, &err), ERR_OK);
+        assert_true(file_store_is_in_memory(w.store));
+        file_store_close(w.store);
+    }
+    w.store = NULL;
     world_clear(&w);
 }
 
@@ -801,6 +828,7 @@ int main(void)
         cmocka_unit_test(bad_runs_are_not_written),
         cmocka_unit_test(reads_any_range_with_pads_as_zeros),
         cmocka_unit_test(check_finds_good_bad_and_missing),
+        cmocka_unit_test(memory_file_systems_are_known),
         cmocka_unit_test(full_allocation_takes_the_space),
         cmocka_unit_test(planted_links_lead_nowhere),
         cmocka_unit_test(a_fifo_does_not_hold_us),
