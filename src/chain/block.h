@@ -9,10 +9,11 @@
 #include "chain/tx.h"
 #include "chain/verdict.h"
 
-#define BLOCK_WEIGHT_MAX     4000000u /* BIP 141 */
-#define BLOCK_SIGOP_COST_MAX 80000u   /* BIP 141 */
-#define WITNESS_SCALE        4u       /* BIP 141 */
-#define COINBASE_MATURITY    100u     /* consensus */
+#define BLOCK_WEIGHT_MAX     4000000u    /* BIP 141 */
+#define BLOCK_SIGOP_COST_MAX 80000u      /* BIP 141 */
+#define WITNESS_SCALE        4u          /* BIP 141 */
+#define COINBASE_MATURITY    100u        /* consensus */
+#define BLOCK_RAW_LEN_MAX    (32u << 20) /* ours: more is not looked at; weight judges the rest */
 
 enum err_code block_header_read(struct reader *r, struct block_header *out) MUST_USE;
 void block_header_write(struct writer *w, const struct block_header *h); /* 80 bytes */

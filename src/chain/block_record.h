@@ -15,9 +15,10 @@ struct block_pos {
 enum block_status { /* bits; chainstate.h says what they mean */
                     BLOCK_HAS_DATA = 1u << 0,
                     BLOCK_HAS_UNDO = 1u << 1,
-                    BLOCK_IS_VALID = 1u << 2,  /* connected once: every rule holds */
-                    BLOCK_IS_FAILED = 1u << 3, /* itself invalid, or said so by the user */
-                    BLOCK_IS_MANUAL = 1u << 4, /* with FAILED: invalidateblock */
+                    BLOCK_IS_VALID = 1u << 2,   /* connected once: every rule holds */
+                    BLOCK_IS_FAILED = 1u << 3,  /* itself invalid, or said so by the user */
+                    BLOCK_IS_MANUAL = 1u << 4,  /* with FAILED: invalidateblock */
+                    BLOCK_IS_ASSUMED = 1u << 5, /* with VALID: its scripts were not run */
 };
 
 struct block_record {

@@ -24,33 +24,27 @@
  *            connected again: nothing needs to be rolled back
  */
 #pragma once
-#include "chain/block.h"
+#include "chain/block_tree.h"
+#include "chain/chain_runner.h"
 #include "chain/chain_store.h"
-#include "chain/coins_cache.h"
-#include "chain/header_chain.h"
+#include "chain/connect.h"
 #include "chain/script_verify.h"
-#include "chain/undo.h"
 
 struct chainstate;
 
-/* Threads for a chainstate: do(job) n times somewhere, in any order; see io/chain_pool.h. */
-struct chain_job {
-    struct chain_job *next;                            /* the runner's while it holds the job */
-    void (*run)(struct chain_job *j, struct mem *mem); /* mem: the running thread's own */
+enum chain_event_kind {
+    CHAIN_CONNECTED,
+    CHAIN_DISCONNECTED,
+    CHAIN_STORED,  /* a block that was fed is right by itself and kept */
+    CHAIN_REFUSED, /* a block that was fed is not; node is NONE when its header is unknown */
+    CHAIN_INVALID, /* a stored block broke a rule when it was connected */
 };
-struct chain_runner {
-    void *ctx;
-    unsigned n_threads;
-    void (*submit)(void *ctx, struct chain_job *j);
-    /* Jobs that have run, as a list; waits for one when wait is set and some are out. */
-    struct chain_job *(*collect)(void *ctx, bool wait);
-};
-
-enum chain_event_kind { CHAIN_CONNECTED, CHAIN_DISCONNECTED, CHAIN_INVALID };
 struct chain_event {
     enum chain_event_kind kind;
-    uint32_t node;               /* in the header chain */
-    const struct reject *reject; /* CHAIN_INVALID */
+    uint32_t node; /* in the header chain, or HEADER_NONE */
+    uint32_t height;
+    struct hash256 hash;
+    const struct reject *reject; /* REFUSED, INVALID; until the call returns */
 };
 
 struct chainstate_config {
@@ -65,6 +59,7 @@ struct chainstate_config {
     uint64_t prune_target_len;         /* 0: keep all */
     struct hash256 assume_valid;       /* scripts of its ancestors are not run; zero: all are */
     bool has_assume_valid;             /* false: the network's own */
+    size_t in_flight_cap_len;          /* raw bytes of blocks between feed and tip; 0: 8 MiB */
     bool is_read_only;
     /* Called when a block got its verdict or the tip moved; may be NULL. Called from within the
      * calls below, on the owner's thread; must not call back in. */
@@ -73,7 +68,7 @@ struct chainstate_config {
 };
 
 enum err_code chainstate_open(struct chainstate **out, const struct chainstate_config *c,
-                              int64_t now_s, struct err *err) MUST_USE;
+                              struct err *err) MUST_USE;
 /* Checks come back, coins and index are written. Then frees, also when writing failed. */
 enum err_code chainstate_close(struct chainstate *s, struct err *err) MUST_USE;
 
@@ -85,12 +80,19 @@ enum verdict chainstate_add_header(struct chainstate *s, const struct block_head
 
 /* A whole block. Its header must be fine, its parent known and not failed, its data right; then it
  * is stored and VALID means "taken": whether it connects is told by chainstate_advance.
- * Known already: VALID, *out_is_new false. */
+ * Known already: VALID, *out_is_new false. Waits for blocks fed before. */
 enum verdict chainstate_accept(struct chainstate *s, struct bytes raw, int64_t now_s,
                                uint32_t *out_node, bool *out_is_new, struct reject *r) MUST_USE;
+/* The same without waiting: raw is copied; the header is judged now (the verdict), the rest while
+ * others are fed, in order: events tell (STORED or REFUSED). When too much is in flight, blocks are
+ * connected first; *err says when that failed for the world's reasons (the verdict is then
+ * UNDECIDED and the block was not taken). */
+enum verdict chainstate_feed(struct chainstate *s, struct bytes raw, int64_t now_s,
+                             struct reject *r) MUST_USE;
 
-/* Move to the best chain there is, at most n_max blocks (0: as far as it goes). *out_is_done: no
- * better chain is left. ERR_*: the world failed, the state is as consistent as before. */
+/* Move to the best chain there is, at most n_max blocks (0: as far as it goes), after all that was
+ * fed has been judged. *out_is_done: no better chain is left. ERR_*: the world failed, the state is
+ * as consistent as before. */
 enum err_code chainstate_advance(struct chainstate *s, size_t n_max, bool *out_is_done,
                                  struct err *err) MUST_USE;
 /* Coins, blocks and index to disk now. */
@@ -119,15 +121,17 @@ enum err_code chainstate_read_undo(struct chainstate *s, uint32_t node, struct a
 /* Tips as getchaintips lists them: every node without children, and the active tip. */
 size_t chainstate_tips(const struct chainstate *s, uint32_t *out_nodes, size_t n_max);
 
-/* Connect node's block again without changing anything (verify): level 1 reads and parses, 2 checks
- * by itself, 3 undo data fits, 4 scripts too. */
+/* Check node's block again without changing anything (verify): levels 1 and 2 read it and check what
+ * needs no coins, 3 amounts and locks with its undo data, 4 scripts too. Damage on the disk is
+ * UNDECIDED. */
 enum verdict chainstate_verify_block(struct chainstate *s, uint32_t node, unsigned level,
                                      struct reject *r) MUST_USE;
 
 struct chainstate_stats {
     uint64_t n_connected, n_disconnected, n_invalid, n_txs, n_inputs, n_scripts_skipped;
     uint64_t n_accepted, n_duplicate, n_refused, n_mutated, n_undecided;
-    uint64_t block_len; /* bytes of connected blocks */
+    uint64_t block_len;              /* bytes of connected blocks */
+    uint64_t n_coin_writes, n_falls; /* falls: back to the tip on disk, memory having failed */
     uint32_t n_in_flight_max;
 };
 void chainstate_stats(const struct chainstate *s, struct chainstate_stats *out);

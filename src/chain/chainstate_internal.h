@@ -1,0 +1,70 @@
+/* chainstate_internal: what the files of the chainstate share; not for others.
+ *
+ *   chainstate.c         open, close, flush, looking
+ *   chainstate_feed.c    blocks in: headers judged, data prepared, stored in the order they came
+ *   chainstate_window.c  blocks between the tip and the best candidate: applied, checked, committed
+ *   chainstate_ask.c     invalidate, reconsider, precious, verify
+ */
+#pragma once
+#include "chain/chain_block.h"
+#include "chain/chainstate.h"
+
+#define CHAIN_IN_FLIGHT_LEN   (8u << 20) /* ours: some 60 blocks of 2013, two of today */
+#define CHAIN_IN_FLIGHT_N_MIN 4u         /* ours: however large they are */
+#define CHAIN_IN_FLIGHT_N_MAX 512u       /* ours: however small they are */
+#define CHAIN_JOBS_AHEAD      24u /* ours: script jobs out per thread before applying waits */
+#define CHAIN_COINS_LEN       ((size_t)450 << 20) /* Bitcoin Core's default */
+#define CHAIN_KEEP_BLOCKS     288u /* Bitcoin Core: never pruned; deepest reorganisation */
+
+struct chainstate {
+    struct chainstate_config c;
+    struct chain_params params;
+    struct mem *mem;
+    struct header_chain *headers;
+    struct block_tree tree;
+    struct coins_cache *coins;
+    struct chain_runner runner;
+    struct chain_job *inline_done; /* without a runner of the caller's */
+    struct mem inline_mem;
+    uint32_t tip;        /* verified */
+    uint32_t on_disk;    /* whose coins are on disk */
+    bool store_is_empty; /* there are none: nothing need be fetched */
+    struct list fed;     /* being prepared, in the order they came */
+    struct list hot;     /* stored, still parsed in memory */
+    struct list window;  /* from the tip's child on, in order of height */
+    struct list spare;
+    size_t in_flight_len, n_in_flight; /* of the first three lists */
+    size_t n_applied;                  /* of the window, its first ones */
+    size_t n_jobs_out;                 /* of any kind */
+    struct chainstate_stats stats;
+};
+
+/* --- blocks in flight --- */
+struct chain_block *chainstate_take_spare(struct chainstate *s); /* NULL: no memory */
+void chainstate_release(struct chainstate *s, struct list *from, struct chain_block *b);
+void chainstate_submit(struct chainstate *s, struct chain_block *b, struct chain_job *j);
+/* Jobs that are done; wait: at least one when some are out. */
+bool chainstate_collect(struct chainstate *s, bool wait);
+void chainstate_wait_for(struct chainstate *s, const struct chain_block *b);
+bool chainstate_is_full(const struct chainstate *s);
+
+void chainstate_tell(struct chainstate *s, enum chain_event_kind kind, uint32_t node,
+                     const struct hash256 *hash, const struct reject *r);
+enum err_code chainstate_put_record(struct chainstate *s, uint32_t node, struct err *err) MUST_USE;
+
+/* --- feed --- */
+/* Stores what is prepared, in order; whether anything was done. */
+bool chainstate_finish_fed(struct chainstate *s, struct err *err);
+
+/* --- window --- */
+/* One round: collect, store, commit, fill, apply. false: nothing to do but wait for jobs. */
+bool chainstate_turn(struct chainstate *s, bool may_apply, struct err *err);
+/* Until every block that was applied is committed or taken back. */
+enum err_code chainstate_settle(struct chainstate *s, struct err *err) MUST_USE;
+/* The window is given up; what was applied is taken back. Waits for jobs. */
+enum err_code chainstate_drop_window(struct chainstate *s, struct err *err) MUST_USE;
+enum err_code chainstate_disconnect_tip(struct chainstate *s, struct err *err) MUST_USE;
+enum err_code chainstate_write_coins(struct chainstate *s, struct err *err) MUST_USE;
+/* The block of a node from disk, parsed, with its undo data taken: into a spare chain_block. */
+enum verdict chainstate_load(struct chainstate *s, uint32_t node, bool with_undo,
+                             struct chain_block **out, struct reject *r) MUST_USE;
