@@ -37,6 +37,8 @@ enum script_flag {
     SCRIPT_DISCOURAGE_UPGRADABLE_PUBKEYTYPE = 1u << 20,
 };
 #define SCRIPT_N_FLAGS 21u
+/* No rule: what is found good is kept in the cache (script_cache.h). */
+#define SCRIPT_CACHE_STORE (1u << 31)
 
 /* "P2SH,WITNESS" (or "NONE", "") to flags; false when a name is not known. */
 bool script_flags_parse(struct bytes names, uint32_t *out);

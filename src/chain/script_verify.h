@@ -92,7 +92,7 @@ struct tx_spend {
 /* Fills *out for tx; spent as above. */
 void tx_spend_init(struct tx_spend *out, const struct tx *tx, const struct tx_out *spent);
 
-/* One input under these flags. mem: for the stack; the thread's own. */
+/* One input under these flags. Nothing is allocated: mem may be NULL. */
 enum script_err script_verify(const struct tx_spend *s, uint32_t in_index, uint32_t flags,
                               struct script_cache *cache, struct mem *mem);
 
