@@ -27,7 +27,7 @@ enum err_code block_read(struct bytes raw, struct arena *a, struct block *out,
 
 /* Merkle root of n ids; ids is overwritten. *out_is_mutated (may be NULL): two equal neighbours
  * were hashed together at some level (CVE-2012-2459). n 0 gives zeros. */
-void merkle_root(struct hash256 *ids, size_t n, struct hash256 *out, bool *out_is_mutated);
+void block_merkle_root(struct hash256 *ids, size_t n, struct hash256 *out, bool *out_is_mutated);
 
 /* Index of the coinbase output with the witness commitment (BIP 141: the last that matches), or
  * -1; *out (may be NULL): the 32 bytes. */
@@ -37,10 +37,16 @@ int block_witness_commitment(const struct block *b, struct hash256 *out);
  * sigops. Not the proof of work (header_chain.h). */
 enum verdict block_check(const struct block *b, struct arena *scratch, struct reject *r) MUST_USE;
 /* ContextualCheckBlock: finality (BIP 113), coinbase height (BIP 34), witness commitment and
- * unexpected witness (BIP 141), weight. height: of b; mtp_prev: median time past of its parent. */
+ * unexpected witness (BIP 141), weight. height: of b, which passed block_check; mtp_prev: median
+ * time past of its parent. */
 enum verdict block_check_context(const struct block *b, const struct chain_params *p,
                                  uint32_t height, uint32_t mtp_prev, struct arena *scratch,
                                  struct reject *r) MUST_USE;
+/* The part of both that says whether the data is what the header commits to (IsBlockMutated in
+ * Bitcoin Core): merkle root; for a block without coinbase no transaction of 64 bytes, which could
+ * be a merkle node; witness commitment. INVALID only with is_mutated. */
+enum verdict block_check_mutation(const struct block *b, bool is_segwit, struct arena *scratch,
+                                  struct reject *r) MUST_USE;
 /* BIP 325: the signet solution of a block satisfies the challenge. */
 enum verdict block_check_signet(const struct block *b, struct bytes challenge,
                                 struct arena *scratch, struct reject *r) MUST_USE;

@@ -53,7 +53,7 @@ bool header_is_ancestor(const struct header_chain *c, uint32_t ancestor, uint32_
 /* The most work, first come first; whatever its blocks are worth. */
 uint32_t header_chain_best(const struct header_chain *c);
 
-/* Locator: 10 back one by one, then doubling, genesis last; at most 101. */
+/* Locator: 12 headers one by one, then doubling steps, genesis last; at most 101. */
 size_t header_locator(const struct header_chain *c, uint32_t node, struct hash256 *out,
                       size_t n_max);
 

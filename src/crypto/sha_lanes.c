@@ -237,9 +237,8 @@ static void sha256_blocks(uint32_t *const *h, const uint8_t *const *data, size_t
 
 static const uint32_t sha1_start[5] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476,
                                        0xc3d2e1f0}; /* FIPS 180-4, 5.3.1 */
-static const uint32_t sha256_start[8] = {
-    0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-    0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}; /* FIPS 180-4, 5.3.3 */
+const uint32_t sha256_start_words[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f,
+                                        0x9b05688c, 0x1f83d9ab, 0x5be0cd19}; /* FIPS 180-4, 5.3.3 */
 
 static bool is_as_libcrypto(struct bytes in, const uint32_t sha1_words[5],
                             const uint32_t sha256_words[8])
@@ -266,7 +265,7 @@ static bool self_test(void)
         for (size_t i = 0; i < sizeof data[l]; i++)
             data[l][i] = (uint8_t)(i * 7 + l * 131 + 3);
         memcpy(a[l], sha1_start, sizeof a[l]);
-        memcpy(b[l], sha256_start, sizeof b[l]);
+        memcpy(b[l], sha256_start_words, sizeof b[l]);
         pa[l] = a[l], pb[l] = b[l], p[l] = data[l];
     }
     /* first all lanes at once, then as a pair and a single one: every routine is run */
@@ -342,7 +341,8 @@ struct digest {
     void (*one)(struct bytes in, uint8_t *out); /* without the units */
 };
 static const struct digest digest_sha1 = {sha1_start, SHA1_LEN / 4, sha1_blocks, sha1};
-static const struct digest digest_sha256 = {sha256_start, SHA256_LEN / 4, sha256_blocks, sha256};
+static const struct digest digest_sha256 = {sha256_start_words, SHA256_LEN / 4, sha256_blocks,
+                                            sha256};
 
 /* n <= SHA_LANES_MAX messages of one length. All are read before the first digest is written. */
 static void hash_alike(const struct digest *d, const struct bytes *in, size_t n, uint8_t *out)
@@ -398,6 +398,21 @@ void sha256_pairs(const uint8_t (*in)[SHA256_LEN], size_t n, uint8_t (*out)[SHA2
         else
             for (size_t l = 0; l < k; l++)
                 sha256_pair(in[2 * (i + l)], in[2 * (i + l) + 1], out[i + l]);
+    }
+}
+
+void sha256_blocks_many(uint32_t *const *h, const uint8_t *const *data, size_t n, size_t n_blocks)
+{
+    if (use_units()) {
+        sha256_blocks(h, data, n, n_blocks);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        SHA256_CTX c;
+        SHA256_Init(&c);
+        memcpy(c.h, h[i], sizeof c.h);
+        SHA256_Update(&c, data[i], n_blocks * SHA_BLOCK_LEN);
+        memcpy(h[i], c.h, sizeof c.h);
     }
 }
 
