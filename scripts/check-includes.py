@@ -18,7 +18,8 @@ FLOORS = {
     # The store knows torrents as data (where bytes lie, what is asked), nothing of the engine.
     "store": ["base", "crypto", "torrent/layout.h", "torrent/merkle.h", "torrent/metainfo.h",
               "torrent/metainfo_build.h", "torrent/host.h",
-              "chain/primitives.h", "chain/coin.h", "chain/coins_store.h", "chain/block_record.h"],
+              "chain/primitives.h", "chain/coin.h", "chain/coins_store.h", "chain/block_record.h",
+              "chain/chain_store.h"],
     "io": ["base", "crypto", "torrent", "chain", "store"],
     "sim": ["base", "crypto", "torrent", "chain", "store"],
     "lib": ["base", "crypto", "torrent", "store", "io", "sim", "shoal"],

@@ -19,7 +19,7 @@ struct undo_block {
     uint32_t n_txs;
 };
 
-size_t undo_len(const struct undo_block *u);
+size_t undo_len(const struct undo_block *u); /* at most */
 void undo_write(struct writer *w, const struct undo_block *u);
 enum err_code undo_read(struct bytes in, struct arena *a, struct undo_block *out,
                         struct err *err) MUST_USE;
