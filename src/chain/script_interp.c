@@ -54,7 +54,7 @@ static enum script_err condition_if(struct interp *m, bool is_not)
     bool v = false;
     if (is_running(m)) {
         if (!has_items(m, 1))
-            return SCRIPT_ERR_UNBALANCED_CONDITIONAL;
+            return SCRIPT_ERR_INVALID_STACK_OPERATION;
         enum script_err e = check_minimal_if(m, top_bytes(m, 1));
         if (e)
             return e;
