@@ -212,13 +212,61 @@ static bool layers_are_complete(const struct metainfo *m)
     return m->has_v2;
 }
 
+static int compare_layers(const struct metainfo_file *a, const struct metainfo_file *b)
+{
+    if (a->len != b->len)
+        return a->len < b->len ? -1 : 1;
+    return memcmp(a->pieces_root, b->pieces_root, SHA256_LEN);
+}
+
+static int compare_by_root(const void *a, const void *b, void *files)
+{
+    const struct metainfo_file *f = files;
+    uint32_t i = *(const uint32_t *)a, k = *(const uint32_t *)b;
+    int order = compare_layers(&f[i], &f[k]);
+    return order ? order : (i > k) - (i < k);
+}
+
+/* Torrents have up to a million files: who else has this root is looked up, not searched for. */
+static bool make_by_root(struct metainfo *m)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < m->n_files; i++)
+        n += m->files[i].n_layer > 0 && !m->files[i].piece_layer;
+    if (m->by_root || n == 0)
+        return true;
+    m->by_root = arena_alloc(&m->arena, n * sizeof(*m->by_root));
+    if (!m->by_root)
+        return false;
+    for (uint32_t i = 0; i < m->n_files; i++)
+        if (m->files[i].n_layer > 0 && !m->files[i].piece_layer)
+            m->by_root[m->n_by_root++] = i;
+    m->n_layers_missing = n;
+    qsort_r(m->by_root, n, sizeof(*m->by_root), compare_by_root, m->files);
+    return true;
+}
+
+/* The first place in by_root that is not before f. */
+static uint32_t find_root(const struct metainfo *m, const struct metainfo_file *f)
+{
+    uint32_t from = 0, to = m->n_by_root;
+    while (from < to) {
+        uint32_t middle = from + (to - from) / 2;
+        if (compare_layers(&m->files[m->by_root[middle]], f) < 0)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from;
+}
+
 enum err_code metainfo_set_piece_layer(struct metainfo *m, uint32_t file, struct bytes layer,
                                        struct err *err)
 {
     struct merkle_shape shape;
-    const struct metainfo_file *f = &m->files[file];
-    if (file >= m->n_files || f->n_layer == 0)
+    if (file >= m->n_files || m->files[file].n_layer == 0)
         return err_set(err, ERR_MALFORMED, "file has no piece layer");
+    const struct metainfo_file *f = &m->files[file];
     if (layer.len != (size_t)f->n_layer * SHA256_LEN)
         return err_set_at(err, ERR_MALFORMED, "piece layer has the wrong length", 0, layer.len,
                           (uint64_t)f->n_layer * SHA256_LEN);
@@ -227,14 +275,17 @@ enum err_code metainfo_set_piece_layer(struct metainfo *m, uint32_t file, struct
         return err_set(err, ERR_MALFORMED, "piece layer does not hash up to the pieces root");
     if (f->piece_layer)
         return ERR_OK;
-    struct bytes kept = arena_dup(&m->arena, layer);
+    struct bytes kept = make_by_root(m) ? arena_dup(&m->arena, layer) : (struct bytes){0};
     if (!kept.data)
         return err_set(err, ERR_NO_MEMORY, "no memory for a piece layer");
-    for (uint32_t i = 0; i < m->n_files; i++)
-        if (m->files[i].n_layer == f->n_layer && m->files[i].len == f->len &&
-            memcmp(m->files[i].pieces_root, f->pieces_root, SHA256_LEN) == 0)
-            m->files[i].piece_layer = kept.data;
-    m->has_piece_layers = layers_are_complete(m);
+    for (uint32_t i = find_root(m, f); i < m->n_by_root; i++) {
+        struct metainfo_file *same = &m->files[m->by_root[i]];
+        if (compare_layers(same, f) != 0)
+            break;
+        same->piece_layer = kept.data;
+        m->n_layers_missing--;
+    }
+    m->has_piece_layers = m->n_layers_missing == 0;
     return ERR_OK;
 }
 

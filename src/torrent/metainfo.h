@@ -91,6 +91,8 @@ struct metainfo {
     struct metainfo_file *files; /* v1 order, pads among them; v2 alone: the tree's order */
     const uint8_t *v1_pieces;    /* n_pieces * 20 bytes; NULL in v2 alone */
     bool has_piece_layers;       /* v2: every file that needs its layer has it */
+    uint32_t *by_root;           /* files without their layer, by root; made by the first one set */
+    uint32_t n_by_root, n_layers_missing;
 
     struct metainfo_tracker *trackers;
     struct metainfo_webseed *webseeds;
