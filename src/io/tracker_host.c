@@ -157,7 +157,7 @@ static void datagram_came(void *ctx, const struct addr *from, struct bytes in)
     struct tracker_host *h = l->host;
     size_t len = tracker_server_udp(h->server, loop_now_us(h->loop), from, in, h->reply);
     if (len)
-        udp_send(l->udp, from, bytes_of(h->reply, len));
+        udp_reply(l->udp, from, bytes_of(h->reply, len));
 }
 
 static void batch_came(void *ctx)

@@ -25,5 +25,9 @@ void udp_free(struct udp *u);              /* NULL is fine */
 struct addr udp_addr(const struct udp *u); /* where it is bound */
 /* Queued; leaves with others in one system call, at the latest before the loop sleeps. */
 void udp_send(struct udp *u, const struct addr *to, struct bytes b);
+/* During fn only: the same, but from the address that the datagram was sent to. On a machine with
+ * several addresses a socket bound to all of them would answer from another one, and the far side
+ * would not know the answer (BEP 15 clients compare it). */
+void udp_reply(struct udp *u, const struct addr *to, struct bytes b);
 void udp_flush(struct udp *u);
 const struct udp_counters *udp_counters(const struct udp *u);

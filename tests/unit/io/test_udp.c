@@ -2,6 +2,7 @@
 #include "io/sockaddr.h"
 #include "io/udp.h"
 #include "torrent_fixture.h"
+#include <sched.h>
 
 struct side {
     struct udp *udp;
@@ -22,7 +23,7 @@ static void came(void *ctx, const struct addr *from, struct bytes b)
     s->last_len = b.len;
     s->from = *from;
     if (s->is_echo)
-        udp_send(s->udp, from, b);
+        udp_reply(s->udp, from, b);
 }
 
 static void after_batch(void *ctx)
@@ -149,6 +150,48 @@ static void a_busy_port_is_an_error(void **state)
     loop_free(l);
 }
 
+/* Bound to all addresses: the answer comes from the one that was asked. */
+static void reply_comes_from(struct addr asked, struct addr any)
+{
+    struct loop *l;
+    struct err err;
+    struct side a = {0}, b = {.is_echo = true};
+    struct addr bind = loopback(asked.family);
+    assert_int_equal(loop_new(&l, &err), ERR_OK);
+    assert_int_equal(udp_new(&a.udp, l, &bind, came, NULL, &a, &err), ERR_OK);
+    assert_int_equal(udp_new(&b.udp, l, &any, came, NULL, &b, &err), ERR_OK);
+    asked.port = udp_addr(b.udp).port;
+    for (int i = 0; i < 70; i++)
+        udp_send(a.udp, &asked, BYTES_LIT("who are you?"));
+    uint64_t end_us = clock_now_us() + 5000000;
+    while (a.n < 70 && clock_now_us() < end_us)
+        loop_turn(l, 100000);
+    assert_int_equal(a.n, 70);
+    assert_true(addr_equal(&a.from, &asked));
+    assert_int_equal(udp_counters(b.udp)->n_send_failed, 0);
+    udp_free(a.udp);
+    udp_free(b.udp);
+    loop_free(l);
+}
+
+static void replies_come_from_the_address_asked(void **state)
+{
+    (void)state;
+    reply_comes_from(addr_v4(127, 0, 0, 1, 0), addr_v4(0, 0, 0, 0, 0));
+    reply_comes_from(addr_v4(127, 0, 0, 2, 0), addr_v4(0, 0, 0, 0, 0));
+}
+
+/* Last: it moves this process into a network namespace of its own. */
+static void replies_come_from_the_ipv6_address_asked(void **state)
+{
+    (void)state;
+    struct addr asked = {.family = ADDR_V6, .ip = {0xfd, 0x11, [15] = 9}};
+    if (unshare(CLONE_NEWNET) || system("ip link set lo up && ip addr add fd11::9/128 dev lo") != 0)
+        skip(); /* needs root */
+    reply_comes_from(asked, (struct addr){.family = ADDR_V6});
+    reply_comes_from(loopback(ADDR_V6), (struct addr){.family = ADDR_V6});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +200,8 @@ int main(void)
         cmocka_unit_test(too_long_is_dropped_and_counted),
         cmocka_unit_test(a_bad_destination_drops_only_itself),
         cmocka_unit_test(a_busy_port_is_an_error),
+        cmocka_unit_test(replies_come_from_the_address_asked),
+        cmocka_unit_test(replies_come_from_the_ipv6_address_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
