@@ -33,6 +33,7 @@ struct fetch_job {
     struct buf body;
     struct err err;        /* ours; beats what libcurl says */
     bool has_asked_global; /* from here on no local address */
+    bool is_tracker;       /* fetch.is_tracker */
     char range[48];
 };
 
@@ -43,11 +44,52 @@ static void global_init(void)
 
 /* --- which addresses may be asked ------------------------------------------------------------ */
 
-static bool is_local(const struct addr *a)
+static bool is_unspecified(const struct addr *a)
 {
     static const uint8_t none[16];
-    bool is_this_host = a->family == ADDR_V4 ? a->ip[0] == 0 : memcmp(a->ip, none, 16) == 0;
-    return is_this_host || addr_is_local(a);
+    return a->family == ADDR_V4 ? a->ip[0] == 0 : memcmp(a->ip, none, 16) == 0;
+}
+
+static bool is_local(const struct addr *a)
+{
+    return is_unspecified(a) || addr_is_local(a);
+}
+
+/* Machines behind it are this one, or hand out secrets to whoever is on it. */
+static bool is_this_machine(const struct addr *a)
+{
+    bool is_link_local =
+        a->family == ADDR_V4 ? a->ip[0] == 169 && a->ip[1] == 254 : a->ip[0] == 0xfe;
+    return is_unspecified(a) || addr_is_loopback(a) || is_link_local;
+}
+
+static bool begins_like_tracker(const char *path)
+{
+    return strncmp(path, "/announce", 9) == 0 || strncmp(path, "/scrape", 7) == 0;
+}
+
+/* The path that is about to be asked for, as libcurl itself reads the URL. */
+static bool has_tracker_path(const struct fetch_job *j, bool is_strict)
+{
+    const char *url = NULL;
+    char *path = NULL;
+    bool is_like_tracker = false;
+    CURLU *parts = curl_url();
+    curl_easy_getinfo(j->easy, CURLINFO_EFFECTIVE_URL, &url);
+    if (parts && url && !curl_url_set(parts, CURLUPART_URL, url, 0) &&
+        !curl_url_get(parts, CURLUPART_PATH, &path, 0)) {
+        const char *last = is_strict ? NULL : strrchr(path, '/');
+        is_like_tracker = begins_like_tracker(last ? last : path);
+    }
+    curl_free(path);
+    curl_url_cleanup(parts);
+    return is_like_tracker;
+}
+
+static bool refuse(struct fetch_job *j, const char *why)
+{
+    err_set(&j->err, ERR_PROTOCOL, why);
+    return false;
 }
 
 /* Once a global address was asked, a redirect (or a second address of the same name) must not
@@ -59,8 +101,10 @@ static bool may_ask(struct fetch_job *j, const struct addr *a)
         return true;
     }
     if (j->has_asked_global)
-        err_set(&j->err, ERR_PROTOCOL, "redirect from a global to a local address");
-    return !j->has_asked_global;
+        return refuse(j, "redirect from a global to a local address");
+    if (j->is_tracker && !has_tracker_path(j, is_this_machine(a)))
+        return refuse(j, "a local address, and no tracker's path");
+    return true;
 }
 
 static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *to)
@@ -385,6 +429,7 @@ enum err_code fetch_start(struct fetch_client *c, const struct fetch *request,
     j->fn = fn;
     j->ctx = ctx;
     j->job = job;
+    j->is_tracker = request->is_tracker;
     buf_init(&j->body, &c->mem, request->body_len_max);
     if (job_set_up(j, request) && curl_multi_add_handle(c->multi, j->easy) == CURLM_OK) {
         list_push_back(&c->jobs, &j->in_jobs);

@@ -1,13 +1,17 @@
 /* fetch: HTTP(S) client (libcurl, multi interface) on the loop.
  *
  * Limits of each request come from struct fetch: bytes of body after decompression, seconds for
- * the whole of it. At most FETCH_N_REDIRECTS_MAX redirects, to http and https only, and never from
- * a global to a local address (a tracker must not make us ask our own network; checked against
- * the addresses connected to, after name look-up).
+ * the whole of it. At most FETCH_N_REDIRECTS_MAX redirects, to http and https only.
+ *
+ * What strangers name must not make us ask services of our own network. The rules look at the
+ * addresses connected to, after name look-up and redirects:
+ *   - never from a global to a local address, for anybody
+ *   - is_tracker: a loopback, link-local or unspecified address only with a path that begins with
+ *     /announce or /scrape; another private address only when its last element begins so (BEP 48)
  *
  * Ownership  the request is copied; the body given to fn is valid during the call
  * Threads    the loop's thread
- * Errors     ERR_LIMIT (body), ERR_IO (network; got: errno or 0), ERR_PROTOCOL (redirect rules),
+ * Errors     ERR_LIMIT (body), ERR_IO (network; got: errno or 0), ERR_PROTOCOL (the rules above),
  *            ERR_MALFORMED (URL), ERR_CANCELLED (client freed); an HTTP status is no error
  */
 #pragma once

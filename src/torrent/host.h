@@ -87,7 +87,8 @@ struct fetch {
     uint32_t timeout_ms;            /* for the whole of it */
     uint64_t range_from, range_len; /* range_len 0: no Range header */
     uint8_t ip_family;              /* ADDR_NONE: any; ADDR_V4 or ADDR_V6: only that */
-    bool is_tracker;                /* for the host's rules on which addresses may be asked */
+    bool is_tracker; /* a tracker that a stranger named (a torrent, a link, a peer): on this machine
+                      * and in its networks only what looks like a tracker may be asked */
 };
 
 /* --- the table ------------------------------------------------------------------------------- */

@@ -375,11 +375,23 @@ static bool read_port(struct bytes text, uint16_t *out)
     return port > 0;
 }
 
+/* What names and addresses are made of. Nothing that another reader of URLs could take for an end,
+ * and no other scripts: what a look-up makes of them differs from machine to machine. */
+static bool is_host(struct bytes host)
+{
+    for (size_t i = 0; i < host.len; i++) {
+        char c = (char)host.data[i];
+        if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') &&
+            (c == 0 || !strchr("-._:%", c)))
+            return false;
+    }
+    return host.len > 0;
+}
+
 /* "host", "host:port", "[v6]:port", with "user:password@" in front. */
 static bool read_authority(struct bytes text, struct tracker_url *out)
 {
-    size_t at = find(text, '@');
-    if (at < text.len)
+    for (size_t at; (at = find(text, '@')) < text.len;)
         text = bytes_sub(text, at + 1, SIZE_MAX);
     struct bytes port;
     if (text.len && text.data[0] == '[') {
@@ -397,7 +409,7 @@ static bool read_authority(struct bytes text, struct tracker_url *out)
     }
     if (port.len > 1 && !read_port(bytes_sub(port, 1, SIZE_MAX), &out->port))
         return false;
-    return out->host.len > 0 && out->port > 0;
+    return is_host(out->host) && out->port > 0;
 }
 
 static bool has_control_bytes(struct bytes text)

@@ -45,9 +45,9 @@ enum err_code tracker_http_read_scrape(struct bytes body, struct mem *mem,
 enum tracker_scheme { TRACKER_SCHEME_NONE, TRACKER_HTTP, TRACKER_HTTPS, TRACKER_UDP };
 struct tracker_url {
     enum tracker_scheme scheme;
-    struct bytes host; /* without the brackets of an IPv6 literal */
+    struct bytes host; /* ASCII; without the brackets of an IPv6 literal */
     uint16_t port;     /* the scheme's default when absent; UDP has none: ERR_MALFORMED */
-    struct bytes path; /* from the first '/' to the end, without fragment; may be empty */
+    struct bytes path; /* from the first '/' or '?' to the end, without fragment; may be empty */
     bool is_ip;        /* host is an address literal: `ip` */
     struct addr ip;
 };

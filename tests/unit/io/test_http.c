@@ -522,14 +522,93 @@ static void freed_with_requests_under_way(void **state)
     canned_stop(&c);
 }
 
+/* What a torrent or a link names as its tracker cannot be any service of this machine. */
+static void strangers_trackers_are_bounded(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *rest;
+        bool is_asked;
+    } urls[] = {
+        {"/announce?x", true},
+        {"/announce.php", true},
+        {"/scrape", true},
+        {"/admin", false},
+        {"/", false},
+        {"/x/announce", false},
+        {"/announce/../admin", false},
+        {"?announce", false},
+        {"/%61nnounce", false},
+    };
+    struct world *w = world_new(NULL, NULL);
+    unsigned n_asked = 0;
+    for (size_t i = 0; i < sizeof urls / sizeof *urls; i++)
+        for (int is_named = 0; is_named < 2; is_named++) {
+            char named[300];
+            struct addr a = http_server_addr(w->server);
+            snprintf(named, sizeof named, "http://localhost:%u%s", a.port, urls[i].rest);
+            struct fetch request = request_for(is_named ? named : url_of(w, urls[i].rest));
+            request.is_tracker = true;
+            request.ip_family = ADDR_V4;
+            enum err_code want = urls[i].is_asked ? ERR_OK : ERR_PROTOCOL;
+            assert_int_equal(world_fetch(w, &request)->err.code, want);
+            n_asked += urls[i].is_asked;
+            assert_int_equal(w->n_requests, n_asked);
+        }
+    /* the user's own may be anywhere, and what they keep open helps nobody else */
+    struct fetch own = request_for(url_of(w, "/admin"));
+    assert_int_equal(world_fetch(w, &own)->status, 200);
+    own.is_tracker = true;
+    assert_int_equal(world_fetch(w, &own)->err.code, ERR_PROTOCOL);
+    assert_int_equal(w->n_requests, n_asked + 1);
+    world_free(w);
+}
+
+/* ... nor send us on to one. */
+static void strangers_trackers_do_not_redirect(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL, NULL);
+    struct canned c;
+    char text[600], url[300];
+    int n = snprintf(text, sizeof text,
+                     "HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n",
+                     url_of(w, "/admin"));
+    canned_start(&c, addr_v4(127, 0, 0, 1, 0), text, (size_t)n);
+    canned_run(&c);
+    snprintf(url, sizeof url, "http://127.0.0.1:%u/announce", c.addr.port);
+    struct fetch request = request_for(url);
+    request.is_tracker = true;
+    assert_int_equal(world_fetch(w, &request)->err.code, ERR_PROTOCOL);
+    assert_int_equal(w->n_requests, 0);
+    canned_stop(&c);
+    world_free(w);
+}
+
+static void strangers_tracker_at(struct addr a, const char *path, bool is_asked)
+{
+    struct http_server_config config = {.bind = a};
+    struct world *w = world_new(&config, NULL);
+    struct fetch request = request_for(url_of(w, path));
+    request.is_tracker = true;
+    assert_int_equal(world_fetch(w, &request)->err.code, is_asked ? ERR_OK : ERR_PROTOCOL);
+    assert_int_equal(w->n_requests, is_asked);
+    world_free(w);
+}
+
 /* Last: it moves this process into a network namespace of its own, where a global address can be
  * had. A tracker out there must not make us ask our own network. */
 static void no_redirect_from_global_to_local(void **state)
 {
     (void)state;
     if (unshare(CLONE_NEWNET) ||
-        system("ip link set lo up && ip addr add 198.51.100.7/32 dev lo") != 0)
+        system("ip link set lo up && ip addr add 198.51.100.7/32 dev lo && "
+               "ip addr add 192.168.7.7/32 dev lo && ip addr add 169.254.9.9/32 dev lo") != 0)
         skip(); /* needs root */
+    strangers_tracker_at(addr_v4(192, 168, 7, 7, 0), "/passkey/announce", true);
+    strangers_tracker_at(addr_v4(192, 168, 7, 7, 0), "/passkey", false);
+    strangers_tracker_at(addr_v4(169, 254, 9, 9, 0), "/passkey/announce", false);
+    strangers_tracker_at(addr_v4(198, 51, 100, 7, 0), "/anything", true);
     struct world *w = world_new(NULL, NULL);
     struct canned global;
     char text[600];
@@ -566,6 +645,8 @@ int main(void)
         cmocka_unit_test(silence_ends_in_time),
         cmocka_unit_test(ranges_are_asked_for),
         cmocka_unit_test(freed_with_requests_under_way),
+        cmocka_unit_test(strangers_trackers_are_bounded),
+        cmocka_unit_test(strangers_trackers_do_not_redirect),
         cmocka_unit_test(no_redirect_from_global_to_local),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
