@@ -104,8 +104,9 @@ static void json_event(struct transfer *t, struct transfer_torrent *tt, const st
     case SHOAL_EVENT_STATE:
         json_decref(error);
         print_json("state", tt,
-                   json_pack("{s:s, s:o, s:o}", "state", shoal_state_name(e->state), "n_checked",
-                             json_u64(s.n_checked), "error", string_or_null(s.error)));
+                   json_pack("{s:s, s:o, s:o, s:o}", "state", shoal_state_name(e->state),
+                             "n_checked", json_u64(s.n_checked), "have_len",
+                             json_u64(s.have_wanted_len), "error", string_or_null(s.error)));
         return;
     case SHOAL_EVENT_METADATA:
         json_decref(error);
