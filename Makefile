@@ -3,6 +3,7 @@
 MESON_FLAGS ?=
 PREFIX      ?= /usr/local
 FUZZ_SECONDS ?= 30
+FUZZ_JOBS   ?= 1
 TARGETS     ?=
 SUITES      ?=
 
@@ -69,7 +70,7 @@ tsan: build-tsan/build.ninja
 	@scripts/summarize-tests.py build-tsan/meson-logs/testlog.json
 
 fuzz: build-fuzz/build.ninja
-	@scripts/run-fuzzers.sh build-fuzz $(FUZZ_SECONDS) $(TARGETS)
+	@FUZZ_JOBS=$(FUZZ_JOBS) scripts/run-fuzzers.sh build-fuzz $(FUZZ_SECONDS) $(TARGETS)
 
 coverage: build-coverage/build.ninja
 	@ninja -C build-coverage
