@@ -1,6 +1,6 @@
 #!/bin/sh
-# run-benches.sh BUILD: runs every micro benchmark, then one seed to one downloader, shoal beside
-# the other clients that are installed.
+# run-benches.sh BUILD: runs every micro benchmark, then create and verify, then one seed to one
+# downloader, shoal beside what else is installed.
 set -eu
 build=$1
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -10,5 +10,7 @@ for name in $(sed -n "/^bench_programs = \[/,/^\]/s/^ *'\(.*\)',.*/\1/p" "$root/
 	echo "== $name"
 	"$build/bench/bench_$name"
 done
+echo "== create and verify"
+SHOAL="$(cd "$build" && pwd)/shoal" python3 "$root/bench/hash.py" --cold "$build"
 echo "== swarm"
 SHOAL="$(cd "$build" && pwd)/shoal" python3 "$root/bench/swarm.py"
