@@ -1,6 +1,6 @@
 #!/bin/sh
-# run-benches.sh BUILD: runs every micro benchmark, then create and verify, then one seed to one
-# downloader, shoal beside what else is installed.
+# run-benches.sh BUILD: runs every micro benchmark, then create and verify, the tracker, and one
+# seed to one downloader, shoal beside what else is installed.
 set -eu
 build=$1
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -12,5 +12,8 @@ for name in $(sed -n "/^bench_programs = \[/,/^\]/s/^ *'\(.*\)',.*/\1/p" "$root/
 done
 echo "== create and verify"
 SHOAL="$(cd "$build" && pwd)/shoal" python3 "$root/bench/hash.py" --cold "$build"
+echo "== tracker"
+ninja -C "$build" bench/tracker_load >/dev/null
+python3 "$root/bench/tracker.py" --build "$(cd "$build" && pwd)"
 echo "== swarm"
 SHOAL="$(cd "$build" && pwd)/shoal" python3 "$root/bench/swarm.py"

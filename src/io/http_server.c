@@ -10,6 +10,7 @@
 #define N_CONNS_DEFAULT        1000u
 #define HEADER_LEN_MAX_DEFAULT (8u * 1024u)
 #define TIMEOUT_S_DEFAULT      15u
+#define HEADER_LEN_OTHER       4096u         /* parsed fields, and the head of a response */
 #define BODY_LEN_MAX           (64u * 1024u) /* read and dropped */
 #define LISTEN_BACKLOG         512
 
@@ -174,13 +175,16 @@ static enum err_code daemon_start(struct http_server *s, const struct http_serve
                                   int fd, struct err *err)
 {
     size_t header_len = config->header_len_max ? config->header_len_max : HEADER_LEN_MAX_DEFAULT;
-    unsigned flags = MHD_USE_EPOLL | (config->bind.family == ADDR_V6 ? MHD_USE_IPv6 : 0);
+    /* Turbo: an accepted connection is read from at once, and closed without shutdown() before. */
+    unsigned flags =
+        MHD_USE_EPOLL | MHD_USE_TURBO | (config->bind.family == ADDR_V6 ? MHD_USE_IPv6 : 0);
     s->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, request_came, s, MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_CONNECTION_LIMIT, config->n_conns_max ? config->n_conns_max : N_CONNS_DEFAULT,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, config->n_conns_per_ip_max,
-        /* The pool holds what was read and what is written: half of it takes the headers. */
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, 2 * header_len + 1024,
+        /* The pool holds what was read and the head of what is written. It is wiped for each
+         * request: no larger than it must be. */
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, header_len + HEADER_LEN_OTHER,
         MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)1024, MHD_OPTION_CONNECTION_TIMEOUT,
         config->timeout_s ? config->timeout_s : TIMEOUT_S_DEFAULT, MHD_OPTION_URI_LOG_CALLBACK,
         request_began, s, MHD_OPTION_NOTIFY_COMPLETED, request_ended, s,
