@@ -19,6 +19,16 @@ static const char *trace_text(const struct scenario_result *r, char out[2 * SHA2
 
 /* --- the table ------------------------------------------------------------------------------- */
 
+static void print_times(const struct scenario_result *r)
+{
+    printf("first, median, last  %.1f s, %.1f s, %.1f s\n", seconds(r->first_us),
+           seconds(r->median_us), seconds(r->last_us));
+    printf("no way to be faster  %.1f s", seconds(r->bound_us));
+    if (r->bound_us)
+        printf("   (the last took %.2f times as long)", (double)r->last_us / (double)r->bound_us);
+    putchar('\n');
+}
+
 static void print_table(const struct scenario *sc, const struct sim_options *s,
                         const struct scenario_result *r)
 {
@@ -29,12 +39,11 @@ static void print_table(const struct scenario *sc, const struct sim_options *s,
            ui_size(p->size, size), p->rng_seed);
     printf("outcome              %s%s\n", r->is_ok ? "good" : "BAD: ", r->why);
     printf("have everything      %u of %u\n", r->n_done, r->n_honest);
-    printf("first, median, last  %.1f s, %.1f s, %.1f s\n", seconds(r->first_us),
-           seconds(r->median_us), seconds(r->last_us));
-    printf("no way to be faster  %.1f s", seconds(r->bound_us));
-    if (r->bound_us)
-        printf("   (the last took %.2f times as long)", (double)r->last_us / (double)r->bound_us);
-    printf("\nsent by the seed     %s of ", ui_size(r->seed_up_len, size));
+    if (r->n_parts)
+        printf("worlds               %u, of which all that follows is the sum\n", r->n_parts);
+    else
+        print_times(r);
+    printf("sent by the seed     %s of ", ui_size(r->seed_up_len, size));
     printf("%s\n", ui_size(r->up_len, size));
     printf("wasted or bad        %s; %" PRIu64 " pieces failed, %" PRIu64 " peers banned\n",
            ui_size(r->wasted_len, size), r->n_pieces_bad, r->n_banned);

@@ -296,6 +296,38 @@ const struct scenario scenarios[] = {
      "one seed and N machines, N = 10, 30, 100, ... up to --peers",
      {SMALL, FAST, .n_peers = 300, .size = 8 * MIB, .n_conns = 20},
      run_scale},
+    {"selection",
+     "rarest first, random and sequential; a seed that leaves early",
+     {SMALL, .seed_up_per_s = MIB / 2, .up_per_s = MIB / 4, .n_peers = 40, .size = 8 * MIB},
+     run_selection},
+    {"free-riders",
+     "a quarter gives nothing, while capacity is scarce and while it is not",
+     {SMALL, .seed_up_per_s = 192 * KIB, .up_per_s = 64 * KIB, .n_peers = 48, .size = 16 * MIB},
+     run_free_riders},
+    {"clusters",
+     "slow, medium and fast ones: who trades with whom",
+     {SMALL, .seed_up_per_s = 2 * MIB, .up_per_s = 32 * KIB, .n_peers = 45, .size = 32 * MIB},
+     run_clusters},
+    {"newcomers",
+     "join a swarm that trades, with and without the optimistic unchoke",
+     {SMALL, .seed_up_per_s = 512 * KIB, .up_per_s = 64 * KIB, .n_peers = 40, .size = 32 * MIB},
+     run_newcomers},
+    {"flash-crowd",
+     "a few early ones, then everybody within ten seconds; they go when done",
+     {SMALL, FAST, .n_peers = 200, .size = 32 * MIB},
+     run_flash_crowd},
+    {"churn",
+     "machines come, die, come back, and leave when they are done",
+     {SMALL, .seed_up_per_s = MIB, .up_per_s = MIB / 4, .n_peers = 120, .size = 16 * MIB},
+     run_churn},
+    {"links",
+     "fibre, cable, ADSL and mobile in one swarm",
+     {SMALL, FAST, .n_peers = 60, .size = 32 * MIB},
+     run_links},
+    {"nat",
+     "none to nine in ten cannot be dialled",
+     {SMALL, FAST, .n_peers = 60, .size = 16 * MIB, .arrive_us = 10 * US_PER_S},
+     run_nat},
     {"stuck",
      "stalled, silent, slow and lying peers among the honest",
      {COMMON, FAST, .n_peers = 20, .n_liars = 20, .size = 32 * MIB},
@@ -376,6 +408,7 @@ static void chain_trace(struct scenario_result *whole, const struct scenario_res
 
 static void add_up(struct scenario_result *whole, const struct scenario_result *part)
 {
+    whole->n_parts++;
     whole->n_done += part->n_done;
     whole->n_honest += part->n_honest;
     whole->first_us = part->first_us;

@@ -44,7 +44,8 @@ struct scenario_params {
 struct scenario_result {
     struct mem mem; /* of table, times, figures */
     bool is_ok;
-    char why[256]; /* when not */
+    char why[256];    /* when not */
+    uint32_t n_parts; /* worlds that it compared; the times below are then those of the last */
     uint32_t n_done, n_honest;
     uint64_t first_us, median_us, last_us; /* of completion; 0: nobody */
     uint64_t bound_us;                     /* no protocol can be faster */

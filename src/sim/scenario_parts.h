@@ -33,4 +33,12 @@ static inline double scenario_s(uint64_t us)
     return (double)us / US_PER_S;
 }
 
+void run_selection(const struct scenario_params *p, struct scenario_result *r);
+void run_free_riders(const struct scenario_params *p, struct scenario_result *r);
+void run_clusters(const struct scenario_params *p, struct scenario_result *r);
+void run_newcomers(const struct scenario_params *p, struct scenario_result *r);
+void run_flash_crowd(const struct scenario_params *p, struct scenario_result *r);
+void run_churn(const struct scenario_params *p, struct scenario_result *r);
+void run_links(const struct scenario_params *p, struct scenario_result *r);
+void run_nat(const struct scenario_params *p, struct scenario_result *r);
 void run_scale(const struct scenario_params *p, struct scenario_result *r);

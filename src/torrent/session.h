@@ -37,9 +37,9 @@ struct session_config {
     bool is_pex_off, is_local_peers_only;  /* the latter: dial and accept loopback/private only */
     bool is_announce_off;                  /* no trackers at all (tests, --peer only) */
     bool is_upload_off;                    /* nobody is unchoked: a free-rider, for the simulator */
-    bool is_optimistic_off;                /* no slot is given by lot (choker.h), likewise */
-    bool has_no_v4, has_no_v6;             /* families that the host is not bound to */
-    const char *announce_ip;               /* &ip= for trackers; NULL: none */
+    bool is_optimistic_off;    /* no slot by lot, no allowed fast set (BEP 6): what are they for? */
+    bool has_no_v4, has_no_v6; /* families that the host is not bound to */
+    const char *announce_ip;   /* &ip= for trackers; NULL: none */
 };
 
 enum torrent_state {
