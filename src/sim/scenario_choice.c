@@ -39,17 +39,18 @@ struct order_run {
     enum stage_order order;
     uint64_t leave_len; /* the seed goes when it has sent so much; 0: it stays */
     struct scenario_result *whole;
-    struct plot_panel *panel; /* copies of the rarest piece over time; NULL: not asked for */
-    uint32_t series;
+    struct plot_panel *copies, *alone; /* of the rarest piece over time; NULL: not asked for */
+    uint32_t copies_series, alone_series;
     uint64_t full_at_us; /* when there was a copy of each piece besides the seed's */
     uint64_t seed_left_at_us;
     uint32_t n_done;
 };
 
-/* Copies among those who began with nothing. */
-static uint32_t rarest_copies(const struct stage *s)
+/* Copies among those who began with nothing; *out_alone: pieces of which there is none. */
+static uint32_t rarest_copies(const struct stage *s, uint32_t *out_alone)
 {
     uint32_t least = UINT32_MAX;
+    *out_alone = 0;
     for (uint32_t piece = 0; piece < s->content->info->n_pieces; piece++) {
         uint32_t n = 0;
         for (uint32_t i = 0; i < s->n_peers; i++) {
@@ -59,6 +60,7 @@ static uint32_t rarest_copies(const struct stage *s)
             n += have && (have[piece >> 3] >> (7 - (piece & 7)) & 1);
         }
         least = n < least ? n : least;
+        *out_alone += n == 0;
     }
     return least;
 }
@@ -67,10 +69,13 @@ static void watch_order(struct stage *s, void *ctx)
 {
     struct order_run *o = ctx;
     struct stage_peer *seed = &s->peers[0];
-    uint32_t n = rarest_copies(s);
+    uint32_t n_alone, n = rarest_copies(s, &n_alone);
+    double now_s = scenario_s(s->sim.w.now_us);
     if (n > 0 && !o->full_at_us)
         o->full_at_us = s->sim.w.now_us;
-    plot_add(&o->whole->plot, o->panel, o->series, scenario_s(s->sim.w.now_us), n);
+    plot_add(&o->whole->plot, o->copies, o->copies_series, now_s, n);
+    plot_add(&o->whole->plot, o->alone, o->alone_series, now_s,
+             100.0 * n_alone / s->content->info->n_pieces);
     if (o->leave_len && seed->is_up && net_stats(seed->h->node).up_len >= o->leave_len) {
         o->seed_left_at_us = s->sim.w.now_us;
         stage_leave(s, seed);
@@ -101,13 +106,17 @@ static void compare_orders(const struct scenario_params *p, struct scenario_resu
     struct plot_panel *copies =
         plot_panel(&r->plot, "Copies of the rarest piece, the seed's not counted", "time, s",
                    "machines that have it");
+    struct plot_panel *alone =
+        plot_panel(&r->plot, "Pieces that only the seed has", "time, s", "of all pieces, %");
     struct scenario_result part[N_ORDERS];
     struct order_run runs[N_ORDERS];
     buf_printf(&r->table, "%-14s %10s %10s %10s %26s\n", "order", "first s", "median s", "last s",
                "one copy of each piece s");
     for (int i = 0; i < N_ORDERS; i++) {
-        runs[i] = (struct order_run){.order = (enum stage_order)i, .whole = r, .panel = copies};
-        runs[i].series = plot_series(&r->plot, copies, order_names[i], PLOT_LINE);
+        runs[i] = (struct order_run){
+            .order = (enum stage_order)i, .whole = r, .copies = copies, .alone = alone};
+        runs[i].copies_series = plot_series(&r->plot, copies, order_names[i], PLOT_LINE);
+        runs[i].alone_series = plot_series(&r->plot, alone, order_names[i], PLOT_LINE);
         scenario_part(p, run_order, &runs[i], r, &part[i], order_names[i]);
         buf_printf(&r->table, "%-14s %10.1f %10.1f %10.1f %26.1f\n", order_names[i],
                    scenario_s(part[i].first_us), scenario_s(part[i].median_us),

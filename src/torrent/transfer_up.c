@@ -63,8 +63,9 @@ void session_choker_work(struct session *s)
 void peer_grant_fast_set(struct peer *p)
 {
     const struct torrent *t = p->t;
-    if (p->s->config.is_upload_off || p->s->config.is_optimistic_off || !peer_can(p, WIRE_FAST) || !t->info || p->n_fast_out ||
-        !p->is_have_known || peer_is_seed(p) || p->have.n_set > ALLOWED_FAST_K)
+    if (p->s->config.is_upload_off || p->s->config.is_optimistic_off || !peer_can(p, WIRE_FAST) ||
+        !t->info || p->n_fast_out || !p->is_have_known || peer_is_seed(p) ||
+        p->have.n_set > ALLOWED_FAST_K)
         return;
     uint32_t set[ALLOWED_FAST_K_MAX];
     size_t n = allowed_fast_set(&p->addr, t->has_v1 ? t->infohash_v1 : t->infohash_v2,
