@@ -22,7 +22,7 @@ static bool is_candidate(const struct block_node *n)
 bool block_tree_beats(const struct block_tree *t, uint32_t a, uint32_t b)
 {
     int by_work = header_compare_work(t->headers, a, b);
-    return by_work != 0 ? by_work > 0 : t->nodes[a].sequence < t->nodes[b].sequence;
+    return by_work != 0 ? by_work > 0 : t->nodes[a].rank < t->nodes[b].rank;
 }
 
 /* --- the heap -------------------------------------------------------------------------------- */
@@ -140,6 +140,9 @@ static bool node_link(struct block_tree *t, uint32_t node)
     if (n->n_txs == 0 || n->n_chain_txs != 0 || (parent != HEADER_NONE && before == 0))
         return false;
     n->n_chain_txs = before + n->n_txs;
+    if (!n->arrival)
+        n->arrival = ++t->last_arrival;
+    n->rank = n->arrival;
     return true;
 }
 
@@ -155,13 +158,13 @@ static enum err_code link_from(struct block_tree *t, uint32_t top)
 }
 
 enum err_code block_tree_set_seen(struct block_tree *t, uint32_t node, uint32_t n_txs,
-                                  int64_t sequence)
+                                  int64_t arrival)
 {
     struct block_node *n = &t->nodes[node];
     assert(n_txs > 0 && n->n_txs == 0);
     n->n_txs = n_txs;
-    n->sequence = sequence ? sequence : t->last_sequence + 1;
-    t->last_sequence = n->sequence > t->last_sequence ? n->sequence : t->last_sequence;
+    n->arrival = arrival;
+    t->last_arrival = arrival > t->last_arrival ? arrival : t->last_arrival;
     return link_from(t, node);
 }
 
@@ -182,7 +185,7 @@ void block_tree_record(const struct block_tree *t, uint32_t node, struct block_r
                                  .status = n->status & ~BLOCK_PARENT_FAILED,
                                  .block = n->block,
                                  .undo = n->undo,
-                                 .sequence = n->sequence > 0 ? (uint64_t)n->sequence : 1};
+                                 .sequence = (uint64_t)n->arrival};
     header_get(t->headers, node, &out->header);
 }
 
@@ -245,7 +248,7 @@ enum err_code block_tree_forgive(struct block_tree *t, uint32_t node,
 
 enum err_code block_tree_prefer(struct block_tree *t, uint32_t node)
 {
-    t->nodes[node].sequence = --t->last_precious;
+    t->nodes[node].rank = --t->last_precious;
     return block_tree_find_candidates(t);
 }
 

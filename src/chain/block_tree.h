@@ -20,7 +20,8 @@
 struct block_node {
     struct block_pos block, undo;
     uint64_t n_chain_txs; /* of all blocks up to this one; 0: some ancestor was not seen */
-    int64_t sequence;     /* order of arrival; below 0: precious */
+    int64_t arrival;      /* in which order blocks were complete with their ancestors; 0: not yet */
+    int64_t rank;         /* the same, below 0 when precious: the lower goes first among equals */
     uint32_t n_txs;       /* 0: not seen */
     uint32_t status;      /* enum block_status and BLOCK_PARENT_FAILED */
     uint32_t first_child, next_sibling;
@@ -33,7 +34,7 @@ struct block_tree {
     size_t n, cap;
     uint32_t *heap; /* of candidates, best on top */
     size_t n_heap, heap_cap;
-    int64_t last_sequence, last_precious;
+    int64_t last_arrival, last_precious;
 };
 
 void block_tree_init(struct block_tree *t, struct mem *mem, const struct header_chain *headers);
@@ -42,9 +43,9 @@ void block_tree_clear(struct block_tree *t);
 /* Take in headers added since. Children of failed blocks are failed. */
 enum err_code block_tree_grow(struct block_tree *t) MUST_USE;
 /* The block's data is there: it, and descendants that waited for it, may become candidates.
- * sequence 0: arrives now. */
+ * arrival: from an earlier run, or 0. */
 enum err_code block_tree_set_seen(struct block_tree *t, uint32_t node, uint32_t n_txs,
-                                  int64_t sequence) MUST_USE;
+                                  int64_t arrival) MUST_USE;
 /* From a record of the index; the header is in the chain. */
 enum err_code block_tree_load(struct block_tree *t, uint32_t node,
                               const struct block_record *r) MUST_USE;
