@@ -268,6 +268,41 @@ static int exit_code(const struct transfer *t)
     return is_incomplete ? EXIT_INCOMPLETE : EXIT_OK;
 }
 
+/* Stopping syncs the data and says goodbye to trackers: what fails then is told, too. */
+static void handle_stop_events(struct transfer *t)
+{
+    struct shoal_event e;
+    while (shoal_session_next_event(t->session, &e)) {
+        struct transfer_torrent *tt = find(t, e.torrent);
+        if (tt && e.kind == SHOAL_EVENT_REMOVED)
+            tt->is_removed = true;
+        if (!tt || e.kind != SHOAL_EVENT_ERROR || tt->is_failed)
+            continue;
+        tt->is_failed = true;
+        report_event(t, tt, &e);
+    }
+}
+
+static bool all_removed(const struct transfer *t)
+{
+    for (uint32_t i = 0; i < t->n_torrents; i++)
+        if (!t->torrents[i].is_removed)
+            return false;
+    return true;
+}
+
+static void stop_all(struct transfer *t)
+{
+    uint64_t deadline_us = now_us() + STOP_TIMEOUT_MS * 1000u;
+    for (uint32_t i = 0; i < t->n_torrents; i++)
+        shoal_torrent_remove(t->session, t->torrents[i].handle);
+    handle_stop_events(t);
+    for (uint64_t now = now_us(); !all_removed(t) && now < deadline_us; now = now_us()) {
+        shoal_session_run(t->session, (int)((deadline_us - now) / 1000u) + 1);
+        handle_stop_events(t);
+    }
+}
+
 int transfer_run(struct transfer *t)
 {
     uint64_t every_us = (t->is_json ? JSON_PROGRESS_MS : REDRAW_MS) * 1000u;
@@ -284,6 +319,8 @@ int transfer_run(struct transfer *t)
         report_progress(t);
         tell_why_where_stuck(t);
     }
+    report_final(t);
+    stop_all(t);
     int code = exit_code(t);
     report_end(t, code);
     return code;

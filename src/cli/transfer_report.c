@@ -287,7 +287,7 @@ void report_why(struct transfer *t, struct transfer_torrent *tt)
     }
 }
 
-void report_end(struct transfer *t, int exit_code)
+void report_final(struct transfer *t)
 {
     ui_progress_end();
     if (!t->is_json)
@@ -300,6 +300,11 @@ void report_end(struct transfer *t, int exit_code)
         json_object_set_new(f, "sources", sources_of(t, &t->torrents[i]));
         print_json("final", &t->torrents[i], f);
     }
-    print_json("end", NULL,
-               json_pack("{s:i, s:o}", "exit_code", exit_code, "counters", counters(t)));
+}
+
+void report_end(struct transfer *t, int exit_code)
+{
+    if (t->is_json)
+        print_json("end", NULL,
+                   json_pack("{s:i, s:o}", "exit_code", exit_code, "counters", counters(t)));
 }

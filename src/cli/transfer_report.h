@@ -18,4 +18,5 @@ void report_event(struct transfer *t, struct transfer_torrent *tt, const struct 
 void report_progress(struct transfer *t);
 void report_complete(struct transfer *t, struct transfer_torrent *tt);
 void report_why(struct transfer *t, struct transfer_torrent *tt);
+void report_final(struct transfer *t); /* while the torrents are still there */
 void report_end(struct transfer *t, int exit_code);

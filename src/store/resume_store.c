@@ -24,6 +24,8 @@ static enum err_code db_err(struct err *err, sqlite3 *db, const char *what)
     int sys = db ? sqlite3_system_errno(db) : 0;
     if (code == SQLITE_FULL && sys == 0)
         sys = ENOSPC;
+    if ((code & 0xff) == SQLITE_IOERR && sys == 0) /* not every call leaves its errno */
+        sys = EIO;
     return err_set_at(err, ERR_IO, what, (uint64_t)code, (uint64_t)sys, 0);
 }
 

@@ -84,7 +84,7 @@ enum session_event_kind {
     EVENT_PIECE_BAD,   /* `piece` failed its hash */
     EVENT_PEER_BANNED, /* `addr`, `err.what` says why */
     EVENT_TRACKER,     /* an announce ended: `text` url, `err`, `n` peers */
-    EVENT_ERROR,       /* storage: `err`; the torrent is in TORRENT_ERROR */
+    EVENT_ERROR,       /* storage: `err`; the torrent is in TORRENT_ERROR, or it was stopping */
     EVENT_GOAL,        /* seed ratio or time reached */
     EVENT_STOPPED
 };

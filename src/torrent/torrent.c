@@ -514,6 +514,10 @@ static void torrent_halt(struct torrent *t)
 void torrent_fail(struct torrent *t, const struct err *err)
 {
     COUNT(t->s, store_errors);
+    if (t->state == TORRENT_STOPPING && !t->err.code) { /* goes on, but is not kept silent */
+        t->err = *err;
+        torrent_event(t, EVENT_ERROR, 0, err);
+    }
     if (t->state == TORRENT_STOPPING || t->state == TORRENT_ERROR)
         return;
     if (t->is_reopening)
