@@ -76,6 +76,24 @@ static struct place *table_find(const struct table *t, const struct script_cache
     return NULL;
 }
 
+/* A free place in the bucket that has more of them, or NULL: so both fill alike, and the first
+ * eviction comes late. */
+static struct place *table_find_free(const struct table *t, const struct script_cache_key *k)
+{
+    struct place *found[2] = {NULL, NULL};
+    unsigned n_free[2] = {0, 0};
+    for (unsigned i = 0; i < 2; i++) {
+        struct bucket *bucket = &t->buckets[k->w[2 + i] & t->mask];
+        for (unsigned p = 0; p < PLACES; p++) {
+            if (!place_holds(&bucket->places[p], 0, 0))
+                continue;
+            found[i] = &bucket->places[p];
+            n_free[i]++;
+        }
+    }
+    return found[n_free[1] > n_free[0]];
+}
+
 static bool table_has(struct table *t, const struct script_cache_key *k)
 {
     bool is_there = table_find(t, k, k->w[0], k->w[1]);
@@ -87,7 +105,7 @@ static void table_add(struct table *t, const struct script_cache_key *k)
 {
     if (table_find(t, k, k->w[0], k->w[1]))
         return;
-    struct place *p = table_find(t, k, 0, 0);
+    struct place *p = table_find_free(t, k);
     count(&t->n_added);
     if (!p) {
         unsigned pick = k->w[3] >> 61; /* bits that choose no bucket */

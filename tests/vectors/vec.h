@@ -30,7 +30,10 @@ struct vec_check {
 };
 
 /* The tables, one for each folder; a line with .pattern NULL ends them. */
-extern const struct vec_check vec_script_checks[], vec_tx_checks[], vec_keys_checks[];
+extern const struct vec_check vec_keys_checks[];
+extern const struct vec_check vec_script_checks[];
+extern const struct vec_check vec_signet_checks[];
+extern const struct vec_check vec_tx_checks[];
 
 /* Counts a case; a failed one is named on standard output. Returns is_good. */
 bool vec_case(struct vec *v, bool is_good, const char *fmt, ...)
