@@ -109,9 +109,7 @@ enum err_code block_scan_open_at(struct block_scan **out, int dir_fd, const char
     mem_init(&s->mem, MEM_NO_BUDGET, NULL);
     s->fd = -1;
     memcpy(s->magic, magic, 4);
-    s->buf = mem_alloc(&s->mem, BUF_LEN);
-    enum err_code code = s->buf ? open_file(s, dir_fd, name, err)
-                                : err_set(err, ERR_NO_MEMORY, "no memory to read blocks");
+    enum err_code code = open_file(s, dir_fd, name, err);
     if (code)
         block_scan_close(s);
     else
@@ -157,6 +155,10 @@ static bool is_at_end(const struct block_scan *s)
 /* Reads on behind what is there; the bytes before pos are dropped. */
 static enum err_code fill(struct block_scan *s, struct err *err)
 {
+    if (!s->buf)
+        s->buf = mem_alloc(&s->mem, BUF_LEN);
+    if (!s->buf)
+        return err_set(err, ERR_NO_MEMORY, "no memory to read blocks");
     memmove(s->buf, s->buf + s->pos, s->len - s->pos);
     s->buf_off += s->pos;
     s->len -= s->pos;
@@ -189,7 +191,7 @@ enum err_code block_scan_next(struct block_scan *s, struct bytes *out, uint64_t 
     *out_skipped = 0;
     s->last_len = 0;
     for (;;) {
-        struct bytes rest = {s->buf + s->pos, s->len - s->pos};
+        struct bytes rest = bytes_sub(bytes_of(s->buf, s->len), s->pos, s->len);
         struct block_found f = block_find(rest, s->magic, is_at_end(s));
         *out_skipped += skip(s, f.at);
         if (f.len) {

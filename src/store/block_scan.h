@@ -5,7 +5,7 @@
  * Ownership  a view handed out lives until the next call
  * Threads    one owner per scan
  * Errors     ERR_IO; ERR_MALFORMED: xor.dat is not 8 bytes long; ERR_NO_MEMORY
- * Memory     one buffer of 8 MiB
+ * Memory     one buffer of 8 MiB, from the first block_scan_next on
  */
 #pragma once
 #include "base/buf.h"

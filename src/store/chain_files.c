@@ -361,11 +361,12 @@ static bool ignore_record(void *ctx, const struct block_record *r)
 static enum err_code rebuild_all(struct rebuild *b, const struct chain_files_config *c,
                                  struct err *err)
 {
-    enum err_code code = open_index_anew(b, c, err);
+    /* files.log goes first and comes back last: in between only another reindex opens the folder. */
+    enum err_code code = open_blocks(&b->blocks, c, true, err);
+    if (!code)
+        code = open_index_anew(b, c, err);
     if (!code)
         code = block_index_load(b->index, ignore_record, NULL, err);
-    if (!code)
-        code = open_blocks(&b->blocks, c, true, err);
     if (!code)
         code = block_files_drop_undo(b->blocks, err);
     if (!code)
@@ -375,8 +376,8 @@ static enum err_code rebuild_all(struct rebuild *b, const struct chain_files_con
     link_children(b);
     code = index_tree(b, err);
     if (!code)
-        code = block_files_sync(b->blocks, err);
-    return code ? code : block_index_sync(b->index, err);
+        code = block_index_sync(b->index, err);
+    return code ? code : block_files_sync(b->blocks, err);
 }
 
 enum err_code chain_files_reindex(const struct chain_files_config *c, struct reindex *r,
