@@ -5,6 +5,7 @@ PREFIX      ?= /usr/local
 FUZZ_SECONDS ?= 30
 FUZZ_JOBS   ?= 1
 TARGETS     ?=
+TESTS       ?=
 SUITES      ?=
 
 # Warnings are errors in the release build; at other levels of optimisation gcc sees ghosts.
@@ -12,7 +13,7 @@ SANITIZE = -Db_lundef=false -Doptimization=1 -Dwerror=false -Dtests=true
 STRICT   = '-Dc_args=-fno-sanitize-recover=all -fno-omit-frame-pointer'
 run_tests = meson test -C $(1) --no-rebuild --print-errorlogs $(2)
 
-.PHONY: all check demo asan tsan fuzz coverage bench install clean format tidy docs-check citations
+.PHONY: all check demo asan tsan valgrind fuzz coverage bench install clean format tidy docs-check citations
 all: build/shoal
 
 # Always asked; ninja knows what is out of date.
@@ -68,6 +69,10 @@ tsan: build-tsan/build.ninja
 	@rm -f build-tsan/meson-logs/testlog.json
 	@setarch -R $(call run_tests,build-tsan,-t 3 --suite threads) || true
 	@scripts/summarize-tests.py build-tsan/meson-logs/testlog.json
+
+# memcheck over the unit tests, or TESTS="torrent/test_picker base/test_map".
+valgrind: build/shoal
+	@scripts/run-valgrind.sh build $(TESTS)
 
 fuzz: build-fuzz/build.ninja
 	@FUZZ_JOBS=$(FUZZ_JOBS) scripts/run-fuzzers.sh build-fuzz $(FUZZ_SECONDS) $(TARGETS)

@@ -56,13 +56,15 @@ static void find_database(void)
     assert(path[0]);
 }
 
+/* NULL: it is from a newer version, as far as anybody can tell. */
 static struct resume_store *must_open(void)
 {
     struct resume_store *r;
     struct err err = {0};
     bool was_damaged;
-    assert(resume_store_open(&r, dir, &was_damaged, &err) == ERR_OK);
-    return r;
+    enum err_code code = resume_store_open(&r, dir, &was_damaged, &err);
+    assert(code == ERR_OK || code == ERR_UNSUPPORTED);
+    return code ? NULL : r;
 }
 
 static void make_good(void)
@@ -101,9 +103,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (!path[0])
         find_database();
     spoil(bytes_of(data, size_min(len, 65536)));
+    struct resume_store *r = must_open();
+    if (!r)
+        return 0;
     mem_init(&mem, MEM_NO_BUDGET, NULL);
     buf_init(&out, &mem, RESUME_LEN_MAX);
-    struct resume_store *r = must_open();
     (void)!resume_store_count(r, &n, &err);
     (void)!resume_store_get(r, KEY, &out, &err);
     (void)!resume_store_setting(r, "a setting", &out, &err);

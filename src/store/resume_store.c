@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define DB_PATH_CAP     4096u
 #define DB_VERSION      1    /* PRAGMA user_version */
@@ -29,9 +30,21 @@ static enum err_code db_err(struct err *err, sqlite3 *db, const char *what)
     return err_set_at(err, ERR_IO, what, (uint64_t)code, (uint64_t)sys, 0);
 }
 
-static bool is_damage(int code)
+/* SQLITE_ERROR: a schema that this library cannot read, or tables that are not there. READONLY: the
+ * file says that it is from the future; the file system has its own errors for what it forbids. */
+static bool is_damage(const struct resume_store *r, int code)
 {
-    return (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB;
+    switch (code & 0xff) {
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    case SQLITE_FORMAT:
+    case SQLITE_ERROR:
+        return true;
+    case SQLITE_READONLY:
+        return access(r->path, W_OK) == 0;
+    default:
+        return false;
+    }
 }
 
 /* --- where ----------------------------------------------------------------------------------- */
@@ -100,6 +113,18 @@ static int check_whole(sqlite3 *db)
     return code == SQLITE_ROW ? SQLITE_CORRUPT : code;
 }
 
+/* Are the tables there, with their columns, and can they be written? */
+static int check_tables(sqlite3 *db)
+{
+    static const char *const all[] = {
+        "INSERT INTO resume (key, data) SELECT key, data FROM resume WHERE 0",
+        "INSERT INTO setting (name, value) SELECT name, value FROM setting WHERE 0"};
+    int code = SQLITE_OK;
+    for (size_t i = 0; i < sizeof all / sizeof *all && code == SQLITE_OK; i++)
+        code = sqlite3_exec(db, all[i], NULL, NULL, NULL);
+    return code;
+}
+
 /* An SQLite code; *out_version is what the file says. */
 static int db_open(struct resume_store *r, int *out_version)
 {
@@ -119,6 +144,8 @@ static int db_open(struct resume_store *r, int *out_version)
         code = read_version(r->db, out_version);
     if (code == SQLITE_OK && *out_version == 0)
         code = sqlite3_exec(r->db, schema, NULL, NULL, NULL);
+    if (code == SQLITE_OK && *out_version <= DB_VERSION)
+        code = check_tables(r->db);
     return code;
 }
 
@@ -147,7 +174,7 @@ static enum err_code open_or_renew(struct resume_store *r, bool *out_was_damaged
 {
     int version = DB_VERSION;
     int code = db_open(r, &version);
-    if (is_damage(code)) {
+    if (is_damage(r, code)) {
         sqlite3_close(r->db);
         r->db = NULL;
         *out_was_damaged = true;

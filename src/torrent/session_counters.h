@@ -45,7 +45,6 @@
     X(suggest_ignored, "suggest piece") \
     X(port_ignored, "DHT port") \
     X(request_out_of_range, "request beyond the piece, or for no bytes") \
-    X(request_too_long, "request longer than the maximum") \
     X(request_not_had, "request for a piece that we do not have") \
     X(request_while_choked, "request while choked, rejected or ignored") \
     X(request_flood, "more requests queued than we told of") \

@@ -30,6 +30,18 @@ class Tree(unittest.TestCase):
         return path
 
 
+class Counters(Tree):
+    def test_counted_and_tested(self):
+        self.write("src/torrent/session_counters.h", '    X(one, "x") \\\n    X(two, "y")\n')
+        self.write("src/torrent/a.c", "COUNT(p->s, one);\n")
+        self.write("tests/unit/a.c", 'counter("one"); counter("two")\n')
+        self.assertIn("two is never counted", run("check-counters.py", self.root).stdout)
+        self.write("src/torrent/a.c", "COUNT(p->s, one);\nCOUNT_N(t->s, two, 3);\n")
+        self.assertEqual(run("check-counters.py", self.root).returncode, 0)
+        self.write("tests/unit/a.c", 'counter("one");\n')
+        self.assertIn("two is in no test", run("check-counters.py", self.root).stdout)
+
+
 class Includes(Tree):
     def judge(self, name, line):
         path = self.write(name, line + "\n")

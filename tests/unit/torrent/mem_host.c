@@ -547,6 +547,7 @@ struct mem_world *mem_world_new(uint64_t seed)
     mem_init(&w->mem, MEM_NO_BUDGET, NULL);
     rng_init(&w->rng, seed);
     w->now_us = 1000000;
+    w->raw_dialled = UINT32_MAX;
     w->is_checking = true;
     return w;
 }
@@ -679,8 +680,26 @@ static void end_tell_room(struct mem_world *w, struct mem_pipe_end *e)
     node_check(e->node);
 }
 
+/* The hand-made end of a connection is always the first. */
+static bool conn_connect_raw(struct mem_world *w, struct mem_conn *c)
+{
+    struct mem_pipe_end near = c->ends[0];
+    c->ends[0] = c->ends[1];
+    c->ends[0].is_raw = true;
+    c->ends[1] = near;
+    c->is_connecting = false;
+    w->raw_dialled = (uint32_t)(c - w->conns);
+    session_on_connected(near.node->session, w->now_us, near.conn);
+    node_check(near.node);
+    if (c->ends[1].node)
+        end_tell_room(w, &c->ends[1]);
+    return true;
+}
+
 static bool conn_connect(struct mem_world *w, struct mem_conn *c)
 {
+    if (addr_equal(&c->to, &w->raw_listens))
+        return conn_connect_raw(w, c);
     struct mem_pipe_end *near = &c->ends[0], *far = &c->ends[1];
     c->is_connecting = false;
     struct mem_node *to = node_at(w, &c->to), *by = near->node;

@@ -135,6 +135,8 @@ struct mem_world {
     bool is_shuffling; /* jobs are answered in any order */
     bool is_checking;  /* session_check after each input */
     uint64_t n_steps;
+    struct addr raw_listens; /* who is dialled there gets a hand-made peer: raw_dialled */
+    uint32_t raw_dialled;    /* UINT32_MAX: nobody came */
     /* URLs answered: the tracker's */
     bool (*fetch)(struct mem_world *w, struct mem_node *n, const char *url, uint32_t *out_status,
                   uint8_t *out, size_t out_cap, size_t *out_len);

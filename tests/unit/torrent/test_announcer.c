@@ -463,6 +463,7 @@ static void test_backoff_grows(void **state)
     assert_int_equal(status.state, ANNOUNCER_BAD);
     assert_int_equal(status.err.code, ERR_IO);
     assert_int_equal(status.n_fails, 12);
+    assert_int_equal(announcer_counter(w->a, ANNOUNCER_FETCH_FAILED), 24); /* two families each */
     w->modes[0] = MODE_UP;
     pump(w);
     assert_true(announcer_tracker_status(w->a, 1, 0, &status));
@@ -641,6 +642,19 @@ static void test_bad_answers(void **state)
         assert_int_equal(w->n_peers, 0);
         end(w);
     }
+}
+
+static void test_peers_that_cannot_be_dialled(void **state)
+{
+    (void)state;
+    struct world *w = start(urls[0]);
+    w->modes[0] = MODE_BODY;
+    w->body = "d8:intervali60e5:peersld2:ip7:1.2.3.44:porti0eed2:ip7:0.0.0.04:porti1eeee";
+    w->http_status = 200;
+    pump(w);
+    assert_int_equal(announcer_counter(w->a, ANNOUNCER_PEERS_DROPPED), 4); /* two families */
+    assert_int_equal(w->n_peers, 0);
+    end(w);
 }
 
 static void test_tracker_urls_refused(void **state)
@@ -942,6 +956,7 @@ int main(void)
         cmocka_unit_test(test_udp_moves_on_sooner_when_there_are_others),
         cmocka_unit_test(test_tracker_added_while_running),
         cmocka_unit_test(test_bad_answers),
+        cmocka_unit_test(test_peers_that_cannot_be_dialled),
         cmocka_unit_test(test_tracker_urls_refused),
         cmocka_unit_test(test_name_without_address),
         cmocka_unit_test(test_late_and_strange_answers),
