@@ -3,7 +3,7 @@
 #include "chain/block.h"
 #include <assert.h>
 
-#define CHUNK_N        4096u /* ours: headers in one allocation; growing copies nothing */
+#define CHUNK_N        1024u /* ours: headers in one allocation; growing copies nothing */
 #define MTP_N          11u   /* consensus: times of which the median counts */
 #define TIMEWARP_S     600   /* BIP 94, "Time warp fix" */
 #define MIN_DIFF_SLOTS 2u    /* pow_spacing_s times this without a block: lowest difficulty */
