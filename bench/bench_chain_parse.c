@@ -248,7 +248,7 @@ int main(int argc, char **argv)
     mem_init(&mem, MEM_NO_BUDGET, NULL);
     arena_init(&arena, &mem, ARENA_LIMIT);
     arena_init(&other_arena, &mem, ARENA_LIMIT);
-    printf("%s\n", sha_lanes_name());
+    printf("%s; runs of nodes and headers: %s\n", sha_lanes_name(), sha256d_name());
     make_headers(chain_params_find("regtest"));
     for (size_t i = 0; i < sizeof level; i++)
         level[i / SHA256_LEN][i % SHA256_LEN] = (uint8_t)(i * 31);

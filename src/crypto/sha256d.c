@@ -1,6 +1,9 @@
 #include "crypto/sha256d.h"
 #include "base/size.h"
+#include "crypto/sha256d_x16.h"
 #include "crypto/sha_lanes.h"
+#include <endian.h>
+#include <stdatomic.h>
 
 #define BLOCK_LEN  64u
 #define HEADER_LEN 80u
@@ -28,17 +31,13 @@ struct lane {
     uint8_t tail[2 * BLOCK_LEN];
 };
 
-static void put_be(uint8_t *out, uint64_t v, size_t n)
-{
-    for (size_t i = n; i-- > 0; v >>= 8)
-        out[i] = (uint8_t)v;
-}
-
 /* The digest so far as bytes. */
 static void put_digest(const struct lane *l, uint8_t out[SHA256_LEN])
 {
-    for (size_t i = 0; i < 8; i++)
-        put_be(out + 4 * i, l->h[i], 4);
+    for (size_t i = 0; i < 8; i++) {
+        uint32_t be = htobe32(l->h[i]);
+        memcpy(out + 4 * i, &be, sizeof be);
+    }
 }
 
 /* rest: the message's last bytes, fewer than a block; message_len all of it. */
@@ -50,7 +49,8 @@ static size_t pad(uint8_t tail[2 * BLOCK_LEN], struct bytes rest, uint64_t messa
         memcpy(tail, rest.data, rest.len);
     tail[rest.len] = 0x80;
     memset(tail + rest.len + 1, 0, len - rest.len - 9);
-    put_be(tail + len - 8, message_len * 8, 8);
+    uint64_t n_bits = htobe64(message_len * 8);
+    memcpy(tail + len - sizeof n_bits, &n_bits, sizeof n_bits);
     return n_blocks;
 }
 
@@ -155,9 +155,51 @@ static void sha256d_alike(const uint8_t *in, size_t len, size_t n, uint8_t (*out
         put_digest(&lanes[i], out[i]);
 }
 
+/* --- sixteen at a time ----------------------------------------------------------------------- */
+
+enum x16_choice { X16_OPEN, X16_NO, X16_YES };
+
+/* The one choice of a process, made at first use: two threads that race make the same one. */
+static _Atomic int x16_choice = X16_OPEN;
+
+/* What the wide routine makes of messages is what libcrypto makes of them. */
+static bool x16_self_test(void)
+{
+    uint8_t in[SHA256D_X16_N * HEADER_LEN], got[SHA256D_X16_N][SHA256_LEN], want[SHA256_LEN];
+    for (size_t i = 0; i < sizeof in; i++)
+        in[i] = (uint8_t)(i * 7 + i / 61 + 3);
+    for (size_t len = BLOCK_LEN; len <= HEADER_LEN; len += HEADER_LEN - BLOCK_LEN) {
+        sha256d_x16(in, len, got);
+        for (size_t m = 0; m < SHA256D_X16_N; m++) {
+            sha256d(bytes_of(in + m * len, len), want);
+            if (memcmp(got[m], want, sizeof want) != 0)
+                return false;
+        }
+    }
+    return true;
+}
+
+static bool use_x16(void)
+{
+    int c = atomic_load_explicit(&x16_choice, memory_order_relaxed);
+    if (c == X16_OPEN) {
+        c = sha256d_x16_is_there() && x16_self_test() ? X16_YES : X16_NO;
+        atomic_store_explicit(&x16_choice, c, memory_order_relaxed);
+    }
+    return c == X16_YES && !sha_lanes_are_off();
+}
+
+const char *sha256d_name(void)
+{
+    return use_x16() ? "AVX-512, sixteen at a time" : sha_lanes_name();
+}
+
 static void sha256d_run(const uint8_t *in, size_t len, size_t n, uint8_t (*out)[SHA256_LEN])
 {
-    for (size_t i = 0, k; i < n; i += k) {
+    size_t i = 0;
+    for (; n - i >= SHA256D_X16_N && use_x16(); i += SHA256D_X16_N)
+        sha256d_x16(in + i * len, len, out + i);
+    for (size_t k; i < n; i += k) {
         k = size_min(N_LANES, n - i);
         sha256d_alike(in + i * len, len, k, out + i);
     }

@@ -301,6 +301,11 @@ bool sha_lanes_set_off(bool is_off)
     return atomic_exchange(&is_forced_off, is_off);
 }
 
+bool sha_lanes_are_off(void)
+{
+    return atomic_load_explicit(&is_forced_off, memory_order_relaxed);
+}
+
 /* --- whole messages -------------------------------------------------------------------------- */
 
 /* Neighbours of one length from `from` on, at most SHA_LANES_MAX. */

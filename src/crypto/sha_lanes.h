@@ -35,3 +35,4 @@ void sha1_update_many(struct sha1_state *const *states, const uint8_t *const *da
 const char *sha_lanes_name(void);
 /* Tests and benchmarks: pretend there are no units. Returns what was before. */
 bool sha_lanes_set_off(bool is_off);
+bool sha_lanes_are_off(void);
