@@ -1,4 +1,5 @@
 #include "chain/block.h"
+#include "chain/bip54.h"
 #include "chain/script.h"
 #include "crypto/sha256d.h"
 
@@ -241,7 +242,7 @@ enum verdict block_check_context(const struct block *b, const struct chain_param
         return v;
     if (block_weight(b) > BLOCK_WEIGHT_MAX)
         return reject_block(r, "bad-blk-weight", "weight limit failed");
-    return VERDICT_VALID;
+    return p->has_bip54 ? bip54_check_block(b, height, r) : VERDICT_VALID;
 }
 
 enum verdict block_check_mutation(const struct block *b, bool is_segwit, struct arena *scratch,

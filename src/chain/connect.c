@@ -1,4 +1,5 @@
 #include "chain/connect.h"
+#include "chain/bip54.h"
 #include "chain/locks.h"
 #include "chain/script.h"
 #include <assert.h>
@@ -67,6 +68,9 @@ static enum verdict judge_sigops(struct connect *c, uint32_t tx_index, struct re
     c->sigop_cost += tx_sigop_cost(&c->block->txs[tx_index], spent, c->script_flags);
     if (c->sigop_cost > BLOCK_SIGOP_COST_MAX)
         return reject_tx(r, "bad-blk-sigops", "too many sigops", tx_index, REJECT_NO_INDEX);
+    if (c->p->has_bip54 && bip54_sigops(&c->block->txs[tx_index], spent) > BIP54_SIGOPS_MAX)
+        return reject_tx(r, "bad-txns-legacy-sigops", "too many that may run", tx_index,
+                         REJECT_NO_INDEX);
     return VERDICT_VALID;
 }
 

@@ -1,5 +1,6 @@
 #include "chain/header_chain.h"
 #include "base/size.h"
+#include "chain/bip54.h"
 #include "chain/block.h"
 #include <assert.h>
 
@@ -277,6 +278,8 @@ static enum verdict check_time(const struct header_chain *c, const struct block_
                             "block's timestamp is too early on diff adjustment block");
     if (h->time > now_s + (int64_t)HEADER_FUTURE_S)
         return reject_transient(r, "time-too-new", "block timestamp too far in the future");
+    if (c->p->has_bip54)
+        return bip54_check_time(c, parent, h->time, retarget_blocks(c), r);
     return VERDICT_VALID;
 }
 

@@ -30,9 +30,12 @@ struct vec_check {
 };
 
 /* The tables, one for each folder; a line with .pattern NULL ends them. */
+extern const struct vec_check vec_address_checks[];
+extern const struct vec_check vec_bip54_checks[];
+extern const struct vec_check vec_blocks_checks[];
+extern const struct vec_check vec_headers_checks[];
 extern const struct vec_check vec_keys_checks[];
 extern const struct vec_check vec_script_checks[];
-extern const struct vec_check vec_signet_checks[];
 extern const struct vec_check vec_tx_checks[];
 
 /* Counts a case; a failed one is named on standard output. Returns is_good. */
