@@ -12,6 +12,7 @@
 #include "chain/coins_cache.h"
 #include "base/size.h"
 #include "chain/coins_index.h"
+#include "chain/coins_order.h"
 #include "chain/coins_pool.h"
 #include <assert.h>
 #include <stdalign.h>
@@ -60,6 +61,11 @@ void coins_cache_free(struct coins_cache *c)
     coins_cache_drop(c);
     arena_clear(&c->fetched);
     mem_free(c->mem, c);
+}
+
+void coins_cache_advise(struct coins_cache *c, void (*advise)(void *p, size_t len))
+{
+    c->pool.advise = c->index.advise = advise;
 }
 
 void coins_cache_drop(struct coins_cache *c)
@@ -347,32 +353,6 @@ enum err_code coins_cache_spend(struct coins_cache *c, const struct outpoint *at
     return code;
 }
 
-/* --- walking all entries --------------------------------------------------------------------- */
-
-struct walk {
-    struct coins_cache *c;
-    uint32_t slab, i;
-    bool is_dirty_only;
-};
-
-/* The next entry's handle, 0 at the end. The entry itself may be freed before the next step. */
-static uint32_t walk_next(struct walk *w)
-{
-    const struct coins_pool *p = &w->c->pool;
-    for (; w->slab < coins_pool_n_slabs(p); w->slab++, w->i = 0) {
-        const struct coins_slab *s = &p->slabs[w->slab];
-        if (s->n_live == 0 || (w->is_dirty_only && s->n_dirty == 0))
-            continue;
-        while (w->i < s->n_carved) {
-            uint32_t handle = coins_pool_nth(p, w->slab, w->i++);
-            unsigned flags = coins_pool_at(p, handle)->flags;
-            if (flags && (!w->is_dirty_only || flags & COINS_DIRTY))
-                return handle;
-        }
-    }
-    return 0;
-}
-
 /* --- making room: old coins go ---------------------------------------------------------------- */
 
 static size_t used_len(const struct coins_cache *c)
@@ -392,8 +372,8 @@ static uint32_t age_class(const struct coins_entry *e, uint32_t top)
 static uint32_t highest(struct coins_cache *c)
 {
     uint32_t height = 0;
-    struct walk w = {.c = c};
-    for (uint32_t handle; (handle = walk_next(&w));)
+    struct coins_walk w = {.pool = &c->pool};
+    for (uint32_t handle; (handle = coins_walk_next(&w));)
         height = (uint32_t)u64_max(height, coins_pool_at(&c->pool, handle)->code >> 1);
     return height;
 }
@@ -402,8 +382,8 @@ static uint32_t highest(struct coins_cache *c)
 static uint32_t ages_to_keep(struct coins_cache *c, uint32_t top, size_t keep_len)
 {
     size_t len_of[AGES_EXACT + AGES_ROUGH] = {0};
-    struct walk w = {.c = c};
-    for (uint32_t handle; (handle = walk_next(&w));) {
+    struct coins_walk w = {.pool = &c->pool};
+    for (uint32_t handle; (handle = coins_walk_next(&w));) {
         const struct coins_entry *e = coins_pool_at(&c->pool, handle);
         len_of[age_class(e, top)] += coins_pool_entry_len(e);
     }
@@ -442,36 +422,55 @@ static void make_room(struct coins_cache *c, size_t keep_len)
 
 bool coins_cache_is_full(const struct coins_cache *c)
 {
-    return used_len(c) + coins_index_growth_len(&c->index) >= c->cap_len;
+    return used_len(c) + size_max(coins_index_growth_len(&c->index), coins_order_len(c->n_dirty)) >=
+           c->cap_len;
 }
 
 /* --- writing out ----------------------------------------------------------------------------- */
 
+/* In order of keys; in any order when there is no memory for that. */
+struct outgoing {
+    const struct coins_pool *pool;
+    struct coins_order order;
+    struct coins_walk walk;
+    bool is_ordered;
+};
+
 static bool next_change(void *ctx, struct coins_change *out)
 {
-    struct walk *w = ctx;
-    uint32_t handle = walk_next(w);
+    struct outgoing *g = ctx;
+    uint32_t handle = g->is_ordered ? coins_order_next(&g->order) : coins_walk_next(&g->walk);
     if (!handle)
         return false;
-    const struct coins_entry *e = coins_pool_at(&w->c->pool, handle);
+    const struct coins_entry *e = coins_pool_at(g->pool, handle);
     out->at = e->at;
     out->is_spent = e->flags & COINS_SPENT;
     out->coin = coin_of(e);
     return true;
 }
 
+static enum err_code send_out(struct coins_cache *c, const struct coins_tip *tip, struct err *err)
+{
+    struct outgoing g = {.pool = &c->pool, .walk = {.pool = &c->pool, .is_dirty_only = true}};
+    g.is_ordered = coins_order_init(&g.order, c->mem, &c->pool, c->n_dirty) == ERR_OK;
+    enum err_code code = c->store->write(c->store->ctx, tip, next_change, &g, err);
+    if (g.is_ordered)
+        coins_order_clear(&g.order);
+    return code;
+}
+
 /* The store may or may not have taken it: what was fresh may be there now. */
 static void after_failed_write(struct coins_cache *c)
 {
-    struct walk w = {.c = c, .is_dirty_only = true};
-    for (uint32_t handle; (handle = walk_next(&w));)
+    struct coins_walk w = {.pool = &c->pool, .is_dirty_only = true};
+    for (uint32_t handle; (handle = coins_walk_next(&w));)
         set_flags(c, handle, coins_pool_at(&c->pool, handle)->flags & ~(unsigned)COINS_FRESH);
 }
 
 static void after_write(struct coins_cache *c)
 {
-    struct walk w = {.c = c, .is_dirty_only = true};
-    for (uint32_t handle; (handle = walk_next(&w));) {
+    struct coins_walk w = {.pool = &c->pool, .is_dirty_only = true};
+    for (uint32_t handle; (handle = coins_walk_next(&w));) {
         const struct coins_entry *e = coins_pool_at(&c->pool, handle);
         if (e->flags & COINS_SPENT)
             forget(c, find(c, &e->at, tag_of(c, &e->at)));
@@ -483,8 +482,7 @@ static void after_write(struct coins_cache *c)
 enum err_code coins_cache_write(struct coins_cache *c, const struct coins_tip *tip, bool keep,
                                 struct err *err)
 {
-    struct walk w = {.c = c, .is_dirty_only = true};
-    enum err_code code = c->store->write(c->store->ctx, tip, next_change, &w, err);
+    enum err_code code = send_out(c, tip, err);
     c->generation++;
     if (code) {
         after_failed_write(c);
@@ -519,11 +517,10 @@ void coins_cache_stats(const struct coins_cache *c, struct coins_cache_stats *ou
 void coins_cache_check(const struct coins_cache *c)
 {
     size_t n = 0, n_dirty = 0, n_spent = 0;
-    struct coins_cache copy = *c;
-    struct walk w = {.c = &copy};
+    struct coins_walk w = {.pool = &c->pool};
     coins_index_check(&c->index);
     coins_pool_check(&c->pool);
-    for (uint32_t handle; (handle = walk_next(&w)); n++) {
+    for (uint32_t handle; (handle = coins_walk_next(&w)); n++) {
         const struct coins_entry *e = coins_pool_at(&c->pool, handle);
         const struct coins_slot *s = find(c, &e->at, tag_of(c, &e->at));
         assert(s && s->handle == handle);

@@ -10,7 +10,7 @@
  * Threads    one owner. coins_cache_missing and coins_cache_put_fetched let other threads fetch
  *            from the store: they touch the store only, the owner puts the results in
  * Errors     ERR_IO, ERR_MALFORMED from the store; ERR_NO_MEMORY
- * Memory     bounded by cap_len, counted exactly; the owner writes out (coins_cache_write) when
+ * Memory     bounded by cap_len, counted exactly, with what the next write needs to sort; the owner writes out (coins_cache_write) when
  *            coins_cache_is_full. A single block may push it over by what that block touches
  */
 #pragma once
@@ -28,6 +28,9 @@ struct coins_cache_stats {
 enum err_code coins_cache_new(struct coins_cache **out, struct mem *mem, struct map_seed seed,
                               const struct coins_store *store, size_t cap_len) MUST_USE;
 void coins_cache_free(struct coins_cache *c);
+/* Calls advise for each large block of memory from now on: look-ups are all over it, and with huge
+ * pages they cost a third less (io/huge_pages.h). */
+void coins_cache_advise(struct coins_cache *c, void (*advise)(void *p, size_t len));
 /* Forget everything that was not written. */
 void coins_cache_drop(struct coins_cache *c);
 

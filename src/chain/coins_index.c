@@ -18,7 +18,9 @@ void coins_index_init(struct coins_index *x, struct mem *mem)
 void coins_index_clear(struct coins_index *x)
 {
     mem_free(x->mem, x->block);
+    void (*advise)(void *, size_t) = x->advise;
     coins_index_init(x, x->mem);
+    x->advise = advise;
 }
 
 static size_t array_len(size_t n_slots)
@@ -57,11 +59,14 @@ static enum err_code index_grow(struct coins_index *x)
 {
     struct coins_index to;
     coins_index_init(&to, x->mem);
+    to.advise = x->advise;
     to.n_slots = next_n_slots(x);
     to.n_tail = size_min(to.n_slots, INDEX_TAIL_MAX);
     to.block = mem_calloc(x->mem, 1, array_len(to.n_slots));
     if (!to.block)
         return ERR_NO_MEMORY;
+    if (x->advise)
+        x->advise(to.block, array_len(to.n_slots));
     size_t off = -(uintptr_t)to.block % LINE_LEN;
     to.slots = (struct coins_slot *)(void *)((uint8_t *)to.block + off);
     if (!copy_sorted(&to, x)) {

@@ -19,8 +19,9 @@ struct coins_slot {
 
 struct coins_index {
     struct mem *mem;
-    void *block;              /* as allocated; slots begin at its first cache line */
-    struct coins_slot *slots; /* n_slots and a tail for runs that go past the end */
+    void (*advise)(void *p, size_t len); /* of each array; may be NULL */
+    void *block;                         /* as allocated; slots begin at its first cache line */
+    struct coins_slot *slots;            /* n_slots and a tail for runs that go past the end */
     size_t n_slots, n_tail, n;
 };
 

@@ -148,12 +148,12 @@ static enum err_code write_locked(struct coins_mem *m, const struct coins_tip *t
 {
     enum coins_mem_fault fault = m->write_fault;
     struct stage s = {.m = m};
-    struct coins_change change;
+    struct coins_change change = {0};
     bool is_staged = true;
     m->write_fault = COINS_MEM_FINE;
     while (is_staged && next(next_ctx, &change))
         is_staged = stage_put(&s, &change);
-    if (is_staged && fault != COINS_MEM_LOST) {
+    if (is_staged && !change.is_cancelled && fault != COINS_MEM_LOST) {
         stage_apply(&s);
         m->tip = *tip;
         m->tip.is_empty = false;
@@ -161,6 +161,8 @@ static enum err_code write_locked(struct coins_mem *m, const struct coins_tip *t
         stage_undo(&s);
     }
     mem_free(m->mem, s.items);
+    if (change.is_cancelled)
+        return err_set(err, ERR_CANCELLED, "stopped by the caller");
     if (fault)
         return err_set(err, ERR_IO, "this write was to fail");
     return is_staged ? ERR_OK : err_set(err, ERR_NO_MEMORY, "no memory for coins to write");

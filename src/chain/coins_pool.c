@@ -36,7 +36,9 @@ void coins_pool_clear(struct coins_pool *p)
         mem_free(p->mem, p->chunks[i]);
     mem_free(p->mem, p->chunks);
     mem_free(p->mem, p->slabs);
+    void (*advise)(void *, size_t) = p->advise;
     coins_pool_init(p, p->mem);
+    p->advise = advise;
 }
 
 static bool tables_grow(struct coins_pool *p)
@@ -63,6 +65,8 @@ static bool pool_grow(struct coins_pool *p)
     uint8_t *chunk = mem_alloc(p->mem, (size_t)COINS_CHUNK_SLABS * COINS_SLAB_LEN);
     if (!chunk)
         return false;
+    if (p->advise)
+        p->advise(chunk, (size_t)COINS_CHUNK_SLABS * COINS_SLAB_LEN);
     p->chunks[p->n_chunks++] = chunk;
     for (uint32_t i = coins_pool_n_slabs(p); i-- > coins_pool_n_slabs(p) - COINS_CHUNK_SLABS;) {
         p->slabs[i] = (struct coins_slab){.next = p->free_slab, .class = COINS_N_CLASSES};
@@ -127,6 +131,23 @@ static uint32_t slab_n_entries(uint32_t class)
 uint32_t coins_pool_nth(const struct coins_pool *p, uint32_t slab, uint32_t i)
 {
     return slab * COINS_SLAB_UNITS + 1 + i * (class_len[p->slabs[slab].class] / COINS_UNIT_LEN);
+}
+
+uint32_t coins_walk_next(struct coins_walk *w)
+{
+    const struct coins_pool *p = w->pool;
+    for (; w->slab < coins_pool_n_slabs(p); w->slab++, w->i = 0) {
+        const struct coins_slab *s = &p->slabs[w->slab];
+        if (s->n_live == 0 || (w->is_dirty_only && s->n_dirty == 0))
+            continue;
+        while (w->i < s->n_carved) {
+            uint32_t handle = coins_pool_nth(p, w->slab, w->i++);
+            unsigned flags = coins_pool_at(p, handle)->flags;
+            if (flags && (!w->is_dirty_only || flags & COINS_DIRTY))
+                return handle;
+        }
+    }
+    return 0;
 }
 
 const struct coins_entry *coins_pool_nth_in(const uint8_t copy[COINS_SLAB_LEN],

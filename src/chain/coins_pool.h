@@ -33,7 +33,7 @@ struct coins_entry {
 #define COINS_UNIT_LEN       8u
 #define COINS_SLAB_LEN       16384u
 #define COINS_SLAB_UNITS     (COINS_SLAB_LEN / COINS_UNIT_LEN)
-#define COINS_CHUNK_SLABS    64u /* 1 MiB is asked for at a time */
+#define COINS_CHUNK_SLABS    256u /* 4 MiB is asked for at a time: holds a huge page whole */
 #define COINS_N_CLASSES      29u
 #define COINS_SLAB_NONE      UINT32_MAX
 
@@ -49,6 +49,7 @@ struct coins_slab {
 
 struct coins_pool {
     struct mem *mem;
+    void (*advise)(void *p, size_t len); /* of each chunk; may be NULL */
     uint8_t **chunks;
     struct coins_slab *slabs; /* of all chunks */
     uint32_t n_chunks, chunks_cap;
@@ -87,6 +88,15 @@ static inline uint32_t coins_pool_n_slabs(const struct coins_pool *p)
 
 /* Handle of the i-th carved entry of a slab; its flags are 0 when it is free. */
 uint32_t coins_pool_nth(const struct coins_pool *p, uint32_t slab, uint32_t i);
+/* Walks entries in order of memory: the next one's handle, 0 at the end. An entry may be freed
+ * before the next step. */
+struct coins_walk {
+    const struct coins_pool *pool;
+    uint32_t slab, i;
+    bool is_dirty_only;
+};
+uint32_t coins_walk_next(struct coins_walk *w);
+
 /* The same in a copy of the slab. */
 const struct coins_entry *coins_pool_nth_in(const uint8_t copy[COINS_SLAB_LEN],
                                             const struct coins_slab *slab, uint32_t i);

@@ -20,8 +20,9 @@ struct coins_tip {
 
 struct coins_change {
     struct outpoint at;
-    bool is_spent;    /* erase; coin is not looked at */
-    struct coin coin; /* put */
+    bool is_spent;     /* erase; coin is not looked at */
+    bool is_cancelled; /* with the false of next: nothing is to be written after all */
+    struct coin coin;  /* put */
 };
 
 struct coins_store_stats {
@@ -35,8 +36,9 @@ struct coins_store {
     /* out[i].found tells; scripts are put in the arena. */
     enum err_code (*get_many)(void *ctx, const struct outpoint *const *at, size_t n,
                               struct coin *out, bool *out_found, struct arena *a, struct err *err);
-    /* begin: *next is called until it gives false; one atomic change with the tip. Changes may come
-     * in any order, each outpoint once. */
+    /* *next is called until it gives false; one atomic change with the tip. Changes may come in any
+     * order, each outpoint once; in order of txid bytes and numbers is cheapest. ERR_CANCELLED when
+     * next set is_cancelled. */
     enum err_code (*write)(void *ctx, const struct coins_tip *tip,
                            bool (*next)(void *next_ctx, struct coins_change *out), void *next_ctx,
                            struct err *err);

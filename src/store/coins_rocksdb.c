@@ -424,7 +424,7 @@ static enum err_code rocksdb_write_coins(void *ctx, const struct coins_tip *tip,
                                          void *next_ctx, struct err *err)
 {
     struct coins_rocksdb *s = ctx;
-    struct coins_change change;
+    struct coins_change change = {0};
     struct coins_runs runs;
     char *error = NULL;
     enum err_code code = coins_runs_init(&runs, s->mem, s->path, s->options, s->run_buf_len);
@@ -432,6 +432,8 @@ static enum err_code rocksdb_write_coins(void *ctx, const struct coins_tip *tip,
         code = put_tip(&runs, tip, &error);
     while (!code && next(next_ctx, &change))
         code = put_change(s, &runs, &change, &error);
+    if (!code && change.is_cancelled)
+        code = ERR_CANCELLED;
     if (!code)
         code = commit(s, &runs, &error);
     coins_runs_clear(&runs);
