@@ -193,6 +193,7 @@ static void init_config(struct chainstate *s, const struct chainstate_config *c)
         s->c.assume_valid = s->params.assume_valid;
     list_init(&s->fed);
     list_init(&s->hot);
+    list_init(&s->applied);
     list_init(&s->window);
     list_init(&s->spare);
 }
@@ -226,6 +227,7 @@ static void chainstate_free(struct chainstate *s)
         chainstate_collect(s, true);
     free_list(s, &s->fed);
     free_list(s, &s->hot);
+    free_list(s, &s->applied);
     free_list(s, &s->window);
     free_list(s, &s->spare);
     block_tree_clear(&s->tree);
@@ -276,7 +278,7 @@ enum err_code chainstate_write_coins(struct chainstate *s, struct err *err)
 {
     struct coins_tip tip = {*header_hash(s->headers, s->tip), header_height(s->headers, s->tip),
                             false};
-    assert(s->n_applied == 0);
+    assert(s->applied.n == 0);
     if (s->c.is_read_only)
         return ERR_OK;
     /* What the coins' tip needs to be found again is there before the coins are. */
@@ -338,7 +340,7 @@ uint64_t chainstate_n_chain_txs(const struct chainstate *s, uint32_t node)
 
 struct coins_cache *chainstate_coins(struct chainstate *s)
 {
-    assert(s->n_applied == 0);
+    assert(s->applied.n == 0);
     return s->coins;
 }
 
@@ -376,20 +378,23 @@ void chainstate_stats(const struct chainstate *s, struct chainstate_stats *out)
     *out = s->stats;
 }
 
-void chainstate_check(const struct chainstate *s)
+static uint32_t check_run(const struct chainstate *s, const struct list *l, uint32_t parent,
+                          bool is_applied)
 {
-    size_t n = 0;
-    uint32_t parent = s->tip;
-    assert(s->tree.n == header_chain_n(s->headers));
-    assert(s->n_in_flight == s->fed.n + s->hot.n + s->window.n);
-    LIST_EACH(&s->window, b, struct chain_block, in_list)
+    LIST_EACH(l, b, struct chain_block, in_list)
     {
         assert(header_parent(s->headers, b->node) == parent);
-        assert((n < s->n_applied) ==
-               (b->state >= CHAIN_BLOCK_SCRIPTS && b->state != CHAIN_BLOCK_FAILED));
+        assert(is_applied == (b->state == CHAIN_BLOCK_SCRIPTS || b->state == CHAIN_BLOCK_DONE));
         parent = b->node;
-        n++;
     }
+    return parent;
+}
+
+void chainstate_check(const struct chainstate *s)
+{
+    assert(s->tree.n == header_chain_n(s->headers));
+    assert(s->n_in_flight == s->fed.n + s->hot.n + s->applied.n + s->window.n);
+    check_run(s, &s->window, check_run(s, &s->applied, s->tip, true), false);
     assert(!(s->tree.nodes[s->tip].status & BLOCK_PARENT_FAILED));
     block_tree_check(&s->tree);
     coins_cache_check(s->coins);

@@ -119,7 +119,8 @@ bool chainstate_finish_fed(struct chainstate *s, struct err *err)
 static enum err_code make_room(struct chainstate *s, struct err *err)
 {
     while (!err->code && chainstate_is_full(s))
-        if (!chainstate_turn(s, true, err) && !err->code && !chainstate_collect(s, true))
+        if (!chainstate_turn(s, true, err) && !err->code && !chainstate_collect(s, true) &&
+            !chainstate_trim(s))
             break; /* nothing moves: what is in flight waits for more */
     return err->code;
 }

@@ -11,7 +11,7 @@
 
 #define CHAIN_IN_FLIGHT_LEN   (8u << 20) /* ours: some 60 blocks of 2013, two of today */
 #define CHAIN_IN_FLIGHT_N_MIN 4u         /* ours: however large they are */
-#define CHAIN_IN_FLIGHT_N_MAX 512u       /* ours: however small they are */
+#define CHAIN_IN_FLIGHT_N_MAX 256u       /* ours: however small they are */
 #define CHAIN_JOBS_AHEAD      24u /* ours: script jobs out per thread before applying waits */
 #define CHAIN_COINS_LEN       ((size_t)450 << 20) /* Bitcoin Core's default */
 #define CHAIN_KEEP_BLOCKS     288u /* Bitcoin Core: never pruned; deepest reorganisation */
@@ -31,10 +31,10 @@ struct chainstate {
     bool store_is_empty; /* there are none: nothing need be fetched */
     struct list fed;     /* being prepared, in the order they came */
     struct list hot;     /* stored, still parsed in memory */
-    struct list window;  /* from the tip's child on, in order of height */
+    struct list applied; /* from the tip's child on: in the coins, checks under way */
+    struct list window;  /* what follows: not in the coins yet */
     struct list spare;
-    size_t in_flight_len, n_in_flight; /* of the first three lists */
-    size_t n_applied;                  /* of the window, its first ones */
+    size_t in_flight_len, n_in_flight; /* of the first four lists */
     size_t n_jobs_out;                 /* of any kind */
     struct chainstate_stats stats;
 };
@@ -59,6 +59,8 @@ bool chainstate_finish_fed(struct chainstate *s, struct err *err);
 /* --- window --- */
 /* One round: collect, store, commit, fill, apply. false: nothing to do but wait for jobs. */
 bool chainstate_turn(struct chainstate *s, bool may_apply, struct err *err);
+/* Hot blocks that lead nowhere go; whether any did. */
+bool chainstate_trim(struct chainstate *s);
 /* Until every block that was applied is committed or taken back. */
 enum err_code chainstate_settle(struct chainstate *s, struct err *err) MUST_USE;
 /* The window is given up; what was applied is taken back. Waits for jobs. */

@@ -3,15 +3,27 @@
 
 #define FORTNIGHT_S (14u * 24u * 3600u)
 
-static struct chain_block *window_first(const struct chainstate *s)
+static struct chain_block *first_of(const struct list *l)
 {
-    struct list_node *n = list_first(&s->window);
+    struct list_node *n = list_first(l);
     return n ? CONTAINER_OF(n, struct chain_block, in_list) : NULL;
 }
 
-static struct chain_block *window_last(const struct chainstate *s)
+static struct chain_block *last_of(const struct list *l)
 {
-    return s->window.n ? CONTAINER_OF(s->window.head.prev, struct chain_block, in_list) : NULL;
+    return l->n ? CONTAINER_OF(l->head.prev, struct chain_block, in_list) : NULL;
+}
+
+/* The next block whose verdict counts: the tip's child. */
+static struct chain_block *next_block(const struct chainstate *s)
+{
+    return s->applied.n ? first_of(&s->applied) : first_of(&s->window);
+}
+
+static uint32_t last_node(const struct chainstate *s)
+{
+    const struct chain_block *b = last_of(s->window.n ? &s->window : &s->applied);
+    return b ? b->node : s->tip;
 }
 
 /* --- taking back ----------------------------------------------------------------------------- */
@@ -24,26 +36,26 @@ static void fall_back_to_disk(struct chainstate *s)
     s->stats.n_falls++;
 }
 
-/* Waits for every job of the window: nothing that a check points at goes before. */
-static void window_wait(struct chainstate *s)
+/* Nothing that a check points at goes before the check came back. */
+static void wait_for_all(struct chainstate *s, const struct list *l)
 {
-    LIST_EACH(&s->window, b, struct chain_block, in_list)
+    LIST_EACH(l, b, struct chain_block, in_list)
     chainstate_wait_for(s, b);
 }
 
 enum err_code chainstate_drop_window(struct chainstate *s, struct err *err)
 {
     enum err_code code = ERR_OK;
-    window_wait(s);
-    while (s->window.n) {
-        struct chain_block *b = window_last(s);
-        if (s->window.n == s->n_applied) {
-            if (!code)
-                code = b->is_broken ? err_set(err, ERR_NO_MEMORY, "no memory to take a block back")
-                                    : connect_unapply(&b->connect, s->coins, err);
-            s->n_applied--;
-        }
+    struct chain_block *b;
+    wait_for_all(s, &s->applied);
+    wait_for_all(s, &s->window);
+    while ((b = last_of(&s->window)))
         chainstate_release(s, &s->window, b);
+    while ((b = last_of(&s->applied))) {
+        if (!code)
+            code = b->is_broken ? err_set(err, ERR_NO_MEMORY, "no memory to take a block back")
+                                : connect_unapply(&b->connect, s->coins, err);
+        chainstate_release(s, &s->applied, b);
     }
     if (code)
         fall_back_to_disk(s);
@@ -52,10 +64,10 @@ enum err_code chainstate_drop_window(struct chainstate *s, struct err *err)
     return code;
 }
 
-/* The first of the window broke a rule: it and all above fail. */
+/* The tip's child broke a rule: it and all above fail. */
 static enum err_code window_fail(struct chainstate *s, struct err *err)
 {
-    struct chain_block *b = window_first(s);
+    struct chain_block *b = next_block(s);
     struct reject r = b->reject;
     struct hash256 hash = b->hash;
     uint32_t node = b->node;
@@ -67,10 +79,10 @@ static enum err_code window_fail(struct chainstate *s, struct err *err)
     return code ? code : chainstate_put_record(s, node, err);
 }
 
-/* The world failed at the first of the window. */
+/* The world failed at the tip's child. */
 static enum err_code window_undecided(struct chainstate *s, struct err *err)
 {
-    struct err why = window_first(s)->reject.err;
+    struct err why = next_block(s)->reject.err;
     struct err ignored = {0};
     s->stats.n_undecided++;
     if (chainstate_drop_window(s, &ignored))
@@ -104,7 +116,7 @@ static void count_connected(struct chainstate *s, const struct chain_block *b)
 
 static enum err_code commit(struct chainstate *s, struct err *err)
 {
-    struct chain_block *b = window_first(s);
+    struct chain_block *b = next_block(s);
     struct block_node *n = &s->tree.nodes[b->node];
     uint32_t before = n->status;
     enum err_code code = keep_undo(s, b, err);
@@ -117,10 +129,9 @@ static enum err_code commit(struct chainstate *s, struct err *err)
     if (n->status != before && (code = chainstate_put_record(s, b->node, err)))
         return code;
     s->tip = b->node;
-    s->n_applied--;
     count_connected(s, b);
     chainstate_tell(s, CHAIN_CONNECTED, b->node, &b->hash, NULL);
-    chainstate_release(s, &s->window, b);
+    chainstate_release(s, &s->applied, b);
     return ERR_OK;
 }
 
@@ -133,10 +144,10 @@ static void judge_scripts(struct chain_block *b)
     b->state = CHAIN_BLOCK_DONE;
 }
 
-/* The first of the window, when its checks came back. Whether anything was done. */
+/* The tip's child, when its checks came back. Whether anything was done. */
 static bool window_commit(struct chainstate *s, struct err *err)
 {
-    struct chain_block *b = window_first(s);
+    struct chain_block *b = next_block(s);
     if (!b || b->n_out)
         return false;
     judge_scripts(b);
@@ -191,15 +202,6 @@ static bool needs_scripts(const struct chainstate *s, uint32_t node)
 
 /* --- applying -------------------------------------------------------------------------------- */
 
-static struct chain_block *window_next_to_apply(const struct chainstate *s)
-{
-    size_t i = 0;
-    LIST_EACH(&s->window, b, struct chain_block, in_list)
-    if (i++ == s->n_applied)
-        return b;
-    return NULL;
-}
-
 static enum verdict no_memory(struct chain_block *b)
 {
     struct err err = {0};
@@ -239,7 +241,10 @@ static enum err_code apply_one(struct chainstate *s, struct chain_block *b, stru
 {
     b->verdict = apply_changes(s, b);
     b->state = b->verdict ? CHAIN_BLOCK_FAILED : CHAIN_BLOCK_SCRIPTS;
-    s->n_applied += !b->verdict || b->is_broken;
+    if (!b->verdict || b->is_broken) {
+        list_remove(&s->window, &b->in_list);
+        list_push_back(&s->applied, &b->in_list);
+    }
     if (b->is_broken) /* in part: nothing that is in the cache can be trusted */
         return chainstate_drop_window(s, err);
     if (!b->verdict)
@@ -250,7 +255,7 @@ static enum err_code apply_one(struct chainstate *s, struct chain_block *b, stru
 /* One block always may: it is what a full cache was written out for. */
 static bool may_apply_more(const struct chainstate *s)
 {
-    return s->n_applied == 0 || (s->n_jobs_out < CHAIN_JOBS_AHEAD * (s->runner.n_threads + 1) &&
+    return s->applied.n == 0 || (s->n_jobs_out < CHAIN_JOBS_AHEAD * (s->runner.n_threads + 1) &&
                                  !coins_cache_is_full(s->coins));
 }
 
@@ -258,7 +263,7 @@ static bool window_apply(struct chainstate *s, struct err *err)
 {
     bool any = false;
     struct chain_block *b;
-    while (may_apply_more(s) && (b = window_next_to_apply(s))) {
+    while (may_apply_more(s) && (b = first_of(&s->window))) {
         if (b->state != CHAIN_BLOCK_READY || b->n_out)
             break;
         any = true;
@@ -278,13 +283,15 @@ static struct chain_block *hot_find(struct chainstate *s, uint32_t node)
     return NULL;
 }
 
-/* Stored blocks that lead nowhere are not worth their memory. */
-static void hot_trim(struct chainstate *s, uint32_t target)
+bool chainstate_trim(struct chainstate *s)
 {
+    uint32_t target = block_tree_best(&s->tree, s->tip);
+    size_t before = s->hot.n;
     LIST_EACH(&s->hot, b, struct chain_block, in_list)
     if (header_height(s->headers, b->node) <= header_height(s->headers, s->tip) ||
         !header_is_ancestor(s->headers, b->node, target))
         chainstate_release(s, &s->hot, b);
+    return s->hot.n < before;
 }
 
 static bool read_into_window(struct chainstate *s, uint32_t node, struct err *err)
@@ -317,7 +324,7 @@ static bool fill_one(struct chainstate *s, uint32_t node, struct err *err)
 {
     struct chain_block *b = hot_find(s, node);
     if (!b)
-        return !chainstate_is_full(s) && read_into_window(s, node, err);
+        return (!chainstate_is_full(s) || chainstate_trim(s)) && read_into_window(s, node, err);
     list_remove(&s->hot, &b->in_list);
     list_push_back(&s->window, &b->in_list);
     return true;
@@ -327,10 +334,8 @@ static bool fill_one(struct chainstate *s, uint32_t node, struct err *err)
 static bool window_fill(struct chainstate *s, struct err *err)
 {
     bool any = false;
-    uint32_t last = s->window.n ? window_last(s)->node : s->tip;
+    uint32_t last = last_node(s);
     uint32_t target = block_tree_best(&s->tree, s->tip);
-    if (chainstate_is_full(s))
-        hot_trim(s, target);
     while (!err->code && last != target && header_is_ancestor(s->headers, last, target)) {
         uint32_t next = header_ancestor(s->headers, target, header_height(s->headers, last) + 1);
         if (!fill_one(s, next, err))
@@ -338,8 +343,8 @@ static bool window_fill(struct chainstate *s, struct err *err)
         last = next;
         any = true;
     }
-    if (s->window.n > s->stats.n_in_flight_max)
-        s->stats.n_in_flight_max = (uint32_t)s->window.n;
+    if (s->n_in_flight > s->stats.n_in_flight_max)
+        s->stats.n_in_flight_max = (uint32_t)s->n_in_flight;
     return any;
 }
 
@@ -395,7 +400,7 @@ bool chainstate_turn(struct chainstate *s, bool may_apply, struct err *err)
     while (!err->code && window_commit(s, err))
         any = true;
     if (!err->code && may_apply) {
-        if (s->n_applied == 0 && move_tip(s, err))
+        if (s->applied.n == 0 && move_tip(s, err))
             return true;
         any |= !err->code && window_fill(s, err);
         any |= window_want(s);
@@ -406,7 +411,7 @@ bool chainstate_turn(struct chainstate *s, bool may_apply, struct err *err)
 
 enum err_code chainstate_settle(struct chainstate *s, struct err *err)
 {
-    while (!err->code && s->n_applied)
+    while (!err->code && s->applied.n)
         if (!chainstate_turn(s, false, err) && !err->code)
             chainstate_collect(s, true);
     return err->code;
@@ -423,7 +428,7 @@ enum err_code chainstate_advance(struct chainstate *s, size_t n_max, bool *out_i
             continue;
         if (s->n_jobs_out) {
             chainstate_collect(s, true);
-        } else if (!s->fed.n && !s->window.n) {
+        } else if (!s->fed.n && !s->window.n && !s->applied.n) {
             *out_is_done = block_tree_best(&s->tree, s->tip) == s->tip;
             break;
         }
@@ -485,7 +490,7 @@ enum err_code chainstate_disconnect_tip(struct chainstate *s, struct err *err)
     struct chain_block *b;
     struct reject r;
     uint32_t node = s->tip;
-    assert(s->n_applied == 0 && node != 0);
+    assert(s->applied.n == 0 && node != 0);
     if (chainstate_load(s, node, true, &b, &r)) {
         if (b)
             chainstate_release(s, &s->spare, b);
