@@ -29,15 +29,9 @@ static void print_times(const struct scenario_result *r)
     putchar('\n');
 }
 
-static void print_table(const struct scenario *sc, const struct sim_options *s,
-                        const struct scenario_result *r)
+static void print_swarm(const struct scenario_result *r)
 {
-    const struct scenario_params *p = &s->p;
-    char size[UI_NUMBER_CAP], hex[2 * SHA256_LEN + 1];
-    printf("scenario             %s: %s\n", sc->name, sc->help);
-    printf("swarm                %u machines, %s, seed number %" PRIu64 "\n", p->n_peers,
-           ui_size(p->size, size), p->rng_seed);
-    printf("outcome              %s%s\n", r->is_ok ? "good" : "BAD: ", r->why);
+    char size[UI_NUMBER_CAP];
     printf("have everything      %u of %u\n", r->n_done, r->n_honest);
     if (r->n_parts)
         printf("worlds               %u, of which all that follows is the sum\n", r->n_parts);
@@ -51,6 +45,19 @@ static void print_table(const struct scenario *sc, const struct sim_options *s,
     printf("honest ones banned   %" PRIu64 "\n", r->n_honest_banned);
     printf("largest engine       %s; ", ui_size(r->peak_mem_len, size));
     printf("world %s\n", ui_size(r->world_mem_len, size));
+}
+
+static void print_table(const struct scenario *sc, const struct sim_options *s,
+                        const struct scenario_result *r)
+{
+    const struct scenario_params *p = &s->p;
+    char size[UI_NUMBER_CAP], hex[2 * SHA256_LEN + 1];
+    printf("scenario             %s: %s\n", sc->name, sc->help);
+    printf("world                %u machines, %s, seed number %" PRIu64 "\n", p->n_peers,
+           ui_size(p->size, size), p->rng_seed);
+    printf("outcome              %s%s\n", r->is_ok ? "good" : "BAD: ", r->why);
+    if (r->n_honest) /* a swarm: chains have no such numbers */
+        print_swarm(r);
     fwrite(r->table.data, 1, r->table.len, stdout);
     printf("simulated            %.1f s in %.1f s of CPU, %" PRIu64 " events, %" PRIu64
            " ticks of one engine\n",

@@ -3,6 +3,7 @@
  * chained, the first that fails names itself.
  *
  *   scenario.c          the table; swarms, gossip, partitions, crashes, faults of disks
+ *   scenario_chain.c   Bitcoin: forks and reorganisations
  *   scenario_scale.c    N = 10 .. 10,000 against the bound
  *   scenario_choice.c   order of pieces; who gives to whom
  *   scenario_crowd.c    machines that come, go and differ
@@ -41,4 +42,5 @@ void run_flash_crowd(const struct scenario_params *p, struct scenario_result *r)
 void run_churn(const struct scenario_params *p, struct scenario_result *r);
 void run_links(const struct scenario_params *p, struct scenario_result *r);
 void run_nat(const struct scenario_params *p, struct scenario_result *r);
+void run_chain(const struct scenario_params *p, struct scenario_result *r);
 void run_scale(const struct scenario_params *p, struct scenario_result *r);
