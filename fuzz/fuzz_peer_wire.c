@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 struct choices {
     bool has_handshake, has_place;
-    uint32_t features, n_pieces, scratch_len, step_max;
+    uint32_t features, n_pieces, scratch_len, step_max, spare_len, n_spares;
     uint64_t rng_seed;
 };
 
@@ -21,6 +21,7 @@ struct run {
     const struct choices *choices;
     uint64_t digest; /* of all events, stretches of blocks joined */
     uint8_t *block;  /* exactly its size */
+    struct wire_ahead ahead;
 };
 
 static void mix(struct run *r, struct bytes b)
@@ -96,8 +97,9 @@ static void on_event(struct run *r, const struct wire_event *ev)
         free(r->block);
         r->block = NULL;
         if (r->choices->has_place) {
-            r->block = calloc(1, ev->block.len);
-            wire_in_place(&r->in, r->block);
+            r->block = wire_in_adopt(&r->in);
+            if (!r->block)
+                wire_in_place(&r->in, r->block = calloc(1, ev->block.len));
         }
         break;
     case WIRE_BLOCK_DATA:
@@ -127,8 +129,19 @@ static void run_init(struct run *r, struct mem *mem, const struct choices *choic
     wire_in_init(&r->in, mem);
 }
 
+static void set_spares(struct run *r, uint32_t n)
+{
+    for (uint32_t i = 0; i < r->ahead.n_spares; i++)
+        free(r->ahead.spares[i]);
+    r->ahead.spare_len = r->choices->spare_len;
+    r->ahead.n_spares = n;
+    for (uint32_t i = 0; i < n; i++)
+        r->ahead.spares[i] = malloc(r->choices->spare_len);
+}
+
 static void run_clear(struct run *r)
 {
+    set_spares(r, 0);
     wire_in_clear(&r->in);
     free(r->block);
 }
@@ -139,8 +152,11 @@ static void lend_in_pieces(struct run *r, struct bytes stream)
     rng_init(&rng, r->choices->rng_seed);
     for (size_t at = 0; at < stream.len;) {
         uint8_t *scratch = malloc(r->choices->scratch_len); /* never the same place */
-        struct span spans[2];
-        size_t n = wire_in_lend(&r->in, (struct span){scratch, r->choices->scratch_len}, spans, 2);
+        struct span spans[2 + 2 * WIRE_AHEAD_MAX];
+        set_spares(r, r->choices->n_spares);
+        size_t n = wire_in_lend(&r->in, (struct span){scratch, r->choices->scratch_len},
+                                r->ahead.n_spares ? &r->ahead : NULL, spans,
+                                sizeof spans / sizeof spans[0]);
         size_t max = 1 + rng_below(&rng, r->choices->step_max), laid = 0;
         for (size_t i = 0; i < n; i++) {
             size_t m = size_min(spans[i].len, size_min(max - laid, stream.len - at - laid));
@@ -171,6 +187,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         .n_pieces = data[1],
         .scratch_len = 1 + data[2] * 16u,
         .step_max = 1 + data[3] * 32u,
+        .spare_len = 1 + data[1] % 32u,
+        .n_spares = data[2] % (WIRE_AHEAD_MAX + 1),
         .rng_seed = data[1] ^ data[2] ^ data[3],
     };
     struct writer w = writer_init(stream, sizeof stream);

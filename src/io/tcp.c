@@ -19,7 +19,7 @@
 #define N_FDS_FOR_OTHERS   400u /* files, trackers, the database */
 #define N_EVENTS           256
 #define N_ACCEPTS_PER_TURN 64u
-#define N_SPANS            16u
+#define N_SPANS            32u
 #define LISTEN_BACKLOG     512
 #define NOTSENT_LOWAT_LEN  (128 * 1024) /* unsent bytes in the kernel cannot be called back */
 

@@ -412,8 +412,8 @@ static void door_closed(void *ctx, uint32_t conn, const struct err *err)
 static size_t door_lend(void *ctx, uint32_t conn, struct span *out, size_t out_cap)
 {
     struct liar *l = ctx;
-    return wire_in_lend(&conn_of(l, conn)->in, (struct span){l->scratch, sizeof l->scratch}, out,
-                        out_cap);
+    return wire_in_lend(&conn_of(l, conn)->in, (struct span){l->scratch, sizeof l->scratch}, NULL,
+                        out, out_cap);
 }
 
 static void door_laid(void *ctx, uint32_t conn, size_t len)

@@ -668,8 +668,8 @@ static bool deliver_some(struct net_flow *f)
 {
     struct net_end *e = f->to;
     struct world *w = world_of(f);
-    struct span spans[8];
-    size_t n = e->node->program->lend(e->node->ctx, e->id, spans, 8);
+    struct span spans[4];
+    size_t n = e->node->program->lend(e->node->ctx, e->id, spans, 4);
     if (n == 0)
         e->is_stalled = true;
     if (n == 0 || e->state != END_OPEN)

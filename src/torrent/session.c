@@ -218,6 +218,7 @@ void session_free(struct session *s)
     announcer_free(s->announcer);
     ban_list_clear(&s->bans);
     choker_clear(&s->choker);
+    session_give_spares(s);
     block_cache_clear(&s->cache);
     map_clear(&s->by_hash);
     slots_clear(&s->jobs);
@@ -478,6 +479,7 @@ void session_on_bytes(struct session *s, uint64_t now_us, uint32_t conn, size_t 
     if (!p || p->state == CONN_CONNECTING)
         return;
     p->heard_at_us = s->now_us;
+    p->read_len = len;
     wire_in_laid(&p->in, len);
     peer_on_events(p);
     session_mark_peer(p);
@@ -643,6 +645,7 @@ static void session_on_own_timer(struct session *s)
         s->dial_at_us = DEADLINE_NEVER;
     if (s->now_us >= s->trim_at_us) {
         s->trim_at_us = DEADLINE_NEVER;
+        session_give_spares(s);
         block_cache_trim(&s->cache, TRIM_N_IDLE);
     }
     s->is_announcer_dirty = s->announcer != NULL;

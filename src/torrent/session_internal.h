@@ -293,7 +293,8 @@ struct peer {
     struct pex_out pex_out;
     struct pex_in pex_in;
     bool has_pex;
-    uint8_t *block; /* the cache buffer that wire_in fills; NULL: none */
+    uint8_t *block;  /* the cache buffer that wire_in fills; NULL: none */
+    size_t read_len; /* of the last read */
 
     /* before the metadata is known */
     uint8_t *early_bits;
@@ -354,6 +355,7 @@ struct session {
     struct session_event *events; /* ring; grows up to SESSION_EVENTS_MAX */
     uint32_t event_first, n_events, events_cap;
     uint64_t counters[N_SESSION_COUNTERS];
+    struct wire_ahead ahead; /* its spares are of the cache */
     uint8_t scratch[WIRE_SCRATCH_LEN];
 };
 
@@ -537,6 +539,7 @@ void peer_drop_block(struct peer *p); /* the one that is coming in */
 void peer_drop_requests(struct peer *p);
 void peer_send_cancel(struct peer *p, const struct wire_block *b);
 size_t peer_lend(struct peer *p, struct span *out, size_t out_cap);
+void session_give_spares(struct session *s); /* what lies ready for blocks to come */
 void session_wake_readers(struct session *s);
 
 /* --- transfer_up.c --------------------------------------------------------------------------- */

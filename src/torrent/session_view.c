@@ -220,6 +220,8 @@ const char *session_counter_name(size_t index)
 static size_t session_count_blocks(const struct session *s)
 {
     size_t n = 0;
+    for (uint32_t i = 0; i < s->ahead.n_spares; i++)
+        n += s->ahead.spares[i] != NULL;
     uint32_t cursor = 0;
     const struct peer *p;
     while ((p = slots_next(&s->conns, &cursor)))

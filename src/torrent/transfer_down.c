@@ -10,6 +10,7 @@
 #define REJECTS_FEW     4u /* ours: so many in a row cost it a pause: the blocks go to others */
 #define REJECT_PAUSE_US US_PER_S
 #define READ_BLOCKS     (WIRE_SCRATCH_LEN / BLOCK_LEN + 1)
+#define SPARES_MORE     4u
 
 /* --- requests -------------------------------------------------------------------------------- */
 
@@ -202,6 +203,9 @@ void peer_on_block_head(struct peer *p, const struct wire_block *b)
         peer_on_duplicate(p, b);
         return;
     }
+    p->block = wire_in_adopt(&p->in);
+    if (p->block)
+        return;
     p->block = block_cache_take(&p->s->cache);
     if (p->block) {
         wire_in_place(&p->in, p->block);
@@ -267,19 +271,54 @@ static size_t session_cache_free(const struct session *s)
     return s->cache.n_max - s->cache.n_out;
 }
 
+static void session_set_spares(struct session *s, uint32_t n_want)
+{
+    struct wire_ahead *a = &s->ahead;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < a->n_spares; i++)
+        if (a->spares[i])
+            a->spares[n++] = a->spares[i];
+    while (n > n_want)
+        block_cache_give(&s->cache, a->spares[--n]);
+    while (n < n_want && (a->spares[n] = block_cache_take(&s->cache)))
+        n++;
+    a->n_spares = n;
+    a->spare_len = BLOCK_LEN;
+}
+
+void session_give_spares(struct session *s)
+{
+    session_set_spares(s, 0);
+}
+
+/* Buffers for the blocks behind the one under way: as many as the last read filled and some more,
+ * and few enough that if all of it came otherwise, there would still be buffers to copy it to. */
+static struct wire_ahead *peer_spares(struct peer *p, size_t out_cap)
+{
+    struct session *s = p->s;
+    size_t n_free = session_cache_free(s) + s->ahead.n_spares;
+    uint64_t n = u64_min(WIRE_AHEAD_MAX, p->read_len / BLOCK_LEN + SPARES_MORE);
+    n = u64_min(n, p->pp.n_requests);
+    n = u64_min(n, n_free > READ_BLOCKS ? (n_free - READ_BLOCKS) / 2 : 0);
+    n = u64_min(n, out_cap > 2 ? (out_cap - 2) / 2 : 0);
+    session_set_spares(s, (uint32_t)n);
+    return n ? &s->ahead : NULL;
+}
+
 size_t peer_lend(struct peer *p, struct span *out, size_t out_cap)
 {
     struct session *s = p->s;
     struct span scratch = {s->scratch, sizeof(s->scratch)};
     bool expects_data = p->block || (p->is_in_picker && p->pp.n_requests);
     if (!expects_data)
-        return wire_in_lend(&p->in, scratch, out, out_cap);
+        return wire_in_lend(&p->in, scratch, NULL, out, out_cap);
     if (!token_bucket_can_spend(&s->down, s->now_us)) {
         if (!list_node_is_linked(&p->in_down_wait))
             list_push_back(&s->down_wait, &p->in_down_wait);
         session_flush(s); /* sets the timer */
         return 0;
     }
+    struct wire_ahead *ahead = peer_spares(p, out_cap);
     size_t n_free = session_cache_free(s);
     if (n_free == 0 && !p->block) {
         COUNT(s, cache_full);
@@ -291,7 +330,7 @@ size_t peer_lend(struct peer *p, struct span *out, size_t out_cap)
     if (n_free == 0)
         out_cap = 1; /* the rest of this block, and no head of another */
     scratch.len = size_min(scratch.len, (n_free ? n_free : 1) * BLOCK_LEN);
-    return wire_in_lend(&p->in, scratch, out, out_cap);
+    return wire_in_lend(&p->in, scratch, ahead, out, out_cap);
 }
 
 static void session_wake(struct session *s, struct list *list, size_t n)

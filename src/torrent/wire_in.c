@@ -26,21 +26,67 @@ void wire_in_set_n_pieces(struct wire_in *w, uint32_t n_pieces)
 
 /* --- input ----------------------------------------------------------------------------------- */
 
-size_t wire_in_lend(struct wire_in *w, struct span scratch, struct span *out, size_t out_cap)
+static uint8_t *keep(struct wire_in *w)
+{
+    return w->heap ? w->heap : w->small;
+}
+
+/* How much of the next block's head is still to come, if a block may be what comes next; else 0. */
+static uint32_t head_left(struct wire_in *w)
+{
+    if (w->state == WIRE_IN_BLOCK)
+        return w->block_buf ? PIECE_HEAD_LEN : 0;
+    bool is_piece = w->keep_len < 5 || (w->keep_len < PIECE_HEAD_LEN && keep(w)[4] == MSG_PIECE);
+    return w->state == WIRE_IN_MSG && is_piece ? PIECE_HEAD_LEN - w->keep_len : 0;
+}
+
+static void lend_ahead(struct wire_in *w, struct wire_ahead *a, size_t n_spans_max)
+{
+    uint32_t head_len = head_left(w), n = 0;
+    a->n_lent = a->next = 0;
+    a->left = 0;
+    while (head_len && n < a->n_spares && a->n_lent + 3 <= n_spans_max) {
+        a->lent[a->n_lent++] = (struct span){a->heads[n], head_len};
+        a->lent[a->n_lent++] = (struct span){a->spares[n++], a->spare_len};
+        head_len = PIECE_HEAD_LEN;
+    }
+}
+
+size_t wire_in_lend(struct wire_in *w, struct span scratch, struct wire_ahead *ahead,
+                    struct span *out, size_t out_cap)
 {
     size_t n = 0;
     assert(w->in.len == 0 && w->block_new == 0); /* the last batch was drained */
     w->lent_len = 0;
     w->scratch = scratch.data;
+    w->ahead = w->state == WIRE_IN_FAILED ? NULL : ahead;
     if (w->state == WIRE_IN_FAILED)
         return 0;
     if (w->state == WIRE_IN_BLOCK && w->block_buf) {
         w->lent_len = w->block.len - w->block_got;
         out[n++] = (struct span){w->block_buf + w->block_got, w->lent_len};
     }
+    if (ahead) {
+        lend_ahead(w, ahead, out_cap - n);
+        for (uint32_t i = 0; i < ahead->n_lent; i++)
+            out[n++] = ahead->lent[i];
+        ahead->lent[ahead->n_lent++] = scratch;
+    }
     if (n < out_cap && scratch.len)
         out[n++] = scratch;
     return n;
+}
+
+/* The next of the spans that were lent ahead becomes the input; false: that was all. */
+static bool next_lent(struct wire_in *w)
+{
+    struct wire_ahead *a = w->ahead;
+    if (!a || a->left == 0)
+        return false;
+    const struct span *lent = &a->lent[a->next++];
+    w->in = bytes_of(lent->data, size_min(lent->len, a->left));
+    a->left -= w->in.len;
+    return true;
 }
 
 void wire_in_laid(struct wire_in *w, size_t len)
@@ -52,12 +98,16 @@ void wire_in_laid(struct wire_in *w, size_t len)
     w->lent_len = 0;
     w->block_got += direct;
     w->block_new = direct;
-    w->in = bytes_of(w->scratch, len - direct);
+    if (w->ahead)
+        w->ahead->left = len - direct;
+    else
+        w->in = bytes_of(w->scratch, len - direct);
 }
 
 void wire_in_feed(struct wire_in *w, struct bytes in)
 {
     assert(w->in.len == 0 && w->block_new == 0);
+    w->ahead = NULL;
     w->n_bytes += in.len;
     w->in = in;
     if (w->state == WIRE_IN_FAILED)
@@ -72,14 +122,10 @@ static bool fail(struct wire_in *w, struct wire_event *out, enum err_code code, 
     err_set_at(&w->err, code, what, w->at, got, want);
     w->state = WIRE_IN_FAILED;
     w->in = (struct bytes){0};
+    w->ahead = NULL;
     w->block_buf = NULL;
     out->kind = WIRE_FAIL;
     return true;
-}
-
-static uint8_t *keep(struct wire_in *w)
-{
-    return w->heap ? w->heap : w->small;
 }
 
 /* Room for len bytes in all, of a message that may become want long. */
@@ -296,9 +342,9 @@ static void skip(struct wire_in *w)
         w->state = WIRE_IN_MSG;
 }
 
-bool wire_in_next(struct wire_in *w, struct wire_event *out)
+/* One event out of the input as it lies; false: it is used up. */
+static bool next_event(struct wire_in *w, struct wire_event *out)
 {
-    *out = (struct wire_event){0};
     let_go(w);
     if (w->state == WIRE_IN_SKIP)
         skip(w);
@@ -316,7 +362,34 @@ bool wire_in_next(struct wire_in *w, struct wire_event *out)
     return false;
 }
 
+bool wire_in_next(struct wire_in *w, struct wire_event *out)
+{
+    *out = (struct wire_event){0};
+    do {
+        if (next_event(w, out))
+            return true;
+    } while (next_lent(w));
+    return false;
+}
+
 /* --- the block under way --------------------------------------------------------------------- */
+
+/* The head ended where a spare begins: what was read into it is this block's payload. Only of a
+ * block that fills it, so that nothing else can lie behind in the same spare. */
+uint8_t *wire_in_adopt(struct wire_in *w)
+{
+    struct wire_ahead *a = w->ahead;
+    assert(w->state == WIRE_IN_BLOCK && w->block_got == 0);
+    if (!a || w->in.len || a->left == 0 || a->next % 2 == 0 || w->block.len != a->spare_len)
+        return NULL;
+    uint8_t *spare = a->lent[a->next].data;
+    w->block_buf = spare;
+    w->block_got = w->block_new = (uint32_t)size_min(a->left, a->spare_len);
+    a->spares[a->next / 2] = NULL;
+    a->left -= w->block_new;
+    a->next++;
+    return spare;
+}
 
 void wire_in_place(struct wire_in *w, uint8_t *buf)
 {

@@ -4,6 +4,7 @@
 #include "torrent/wire_in.h"
 
 #define SCRATCH_LEN 4096u
+#define SPARE_LEN   4000u
 #define LOG_CAP     65536u
 #define STREAM_CAP  (1u << 20)
 
@@ -13,7 +14,10 @@ struct sink {
     struct wire_in in;
     char log[LOG_CAP]; /* events, stretches of a block joined */
     size_t log_len;
-    uint8_t *block;       /* NULL: drop every block */
+    uint8_t *block;   /* NULL: drop every block */
+    uint8_t *adopted; /* the block under way came in a spare */
+    struct wire_ahead ahead;
+    size_t n_adopted;
     uint32_t block_len;   /* room */
     uint64_t block_sum;   /* over the finished block */
     size_t n_lent_direct; /* bytes that were read straight into the block */
@@ -91,14 +95,22 @@ static void drain(struct sink *s)
             break;
         case WIRE_BLOCK_HEAD:
             note(s, "block %u %u %u;", ev.block.piece, ev.block.begin, ev.block.len);
-            if (s->block && ev.block.len <= s->block_len)
+            s->adopted = s->block ? wire_in_adopt(&s->in) : NULL;
+            s->n_adopted += s->adopted != NULL;
+            if (s->block && !s->adopted && ev.block.len <= s->block_len)
                 wire_in_place(&s->in, s->block);
             break;
         case WIRE_BLOCK_DATA:
             if (ev.is_done && ev.is_dropped)
                 note(s, "dropped;");
             else if (ev.is_done)
-                note(s, "done %llx;", (unsigned long long)sum(bytes_of(s->block, ev.block.len)));
+                note(s, "done %llx;",
+                     (unsigned long long)sum(
+                         bytes_of(s->adopted ? s->adopted : s->block, ev.block.len)));
+            if (ev.is_done) {
+                free(s->adopted);
+                s->adopted = NULL;
+            }
             break;
         case WIRE_NONE:
             fail();
@@ -108,33 +120,61 @@ static void drain(struct sink *s)
     wire_in_check(&s->in);
 }
 
+static void sink_set_spares(struct sink *s, uint32_t n)
+{
+    for (uint32_t i = 0; i < s->ahead.n_spares; i++)
+        free(s->ahead.spares[i]);
+    for (uint32_t i = 0; i < n; i++)
+        s->ahead.spares[i] = malloc(s->ahead.spare_len);
+    s->ahead.n_spares = n;
+}
+
 /* The host: lays at most max bytes of the stream into the spans that wire_in lends. The scratch is
  * overwritten afterwards, as another connection would. */
-static size_t give(struct sink *s, struct bytes stream, size_t max, size_t scratch_len)
+static size_t give_ahead(struct sink *s, struct bytes stream, size_t max, size_t scratch_len,
+                         uint32_t n_spares)
 {
     static uint8_t scratch[SCRATCH_LEN];
-    struct span spans[2];
-    size_t n_spans = wire_in_lend(&s->in, (struct span){scratch, scratch_len}, spans, 2), laid = 0;
+    struct span spans[2 + 2 * WIRE_AHEAD_MAX];
+    sink_set_spares(s, n_spares);
+    size_t laid = 0, n_spans = wire_in_lend(&s->in, (struct span){scratch, scratch_len},
+                                            n_spares ? &s->ahead : NULL, spans, COUNT_OF(spans));
     for (size_t i = 0; i < n_spans && laid < max; i++) {
         size_t n = size_min(spans[i].len, size_min(max, stream.len) - laid);
         if (n)
             memcpy(spans[i].data, stream.data + laid, n);
-        if (spans[i].data != scratch)
+        if (i == 0 && spans[i].data != scratch)
             s->n_lent_direct += n;
         laid += n;
     }
     wire_in_laid(&s->in, laid);
     drain(s);
     memset(scratch, 0xee, sizeof scratch);
+    for (uint32_t i = 0; i < s->ahead.n_spares; i++)
+        if (s->ahead.spares[i])
+            memset(s->ahead.spares[i], 0xee, s->ahead.spare_len);
     return laid;
+}
+
+static size_t give(struct sink *s, struct bytes stream, size_t max, size_t scratch_len)
+{
+    return give_ahead(s, stream, max, scratch_len, 0);
 }
 
 static void sink_init(struct sink *s, struct mem *mem, uint8_t *block, uint32_t block_len)
 {
     memset(s, 0, sizeof *s);
     wire_in_init(&s->in, mem);
+    s->ahead.spare_len = SPARE_LEN;
     s->block = block;
     s->block_len = block_len;
+}
+
+static void sink_clear(struct sink *s)
+{
+    sink_set_spares(s, 0);
+    free(s->adopted); /* the stream ended in it */
+    wire_in_clear(&s->in);
 }
 
 /* --- streams --------------------------------------------------------------------------------- */
@@ -199,8 +239,11 @@ static void put_any(struct writer *w, struct rng *rng)
     case 9:
         put_piece(w, rng, 3, 1 + rng_below(rng, 10));
         break;
-    default:
+    case 10:
         put_piece(w, rng, rng_below(rng, 100), 1 + rng_below(rng, 20000));
+        break;
+    default:
+        put_piece(w, rng, rng_below(rng, 100), SPARE_LEN);
         break;
     }
 }
@@ -226,6 +269,7 @@ static void test_split_anywhere(void **state)
     static uint8_t block[32768];
     struct rng rng;
     struct mem mem;
+    size_t n_adopted = 0;
     rng_init(&rng, 7);
     mem_init(&mem, MEM_NO_BUDGET, NULL);
     for (unsigned round = 0; round < 300; round++) {
@@ -237,15 +281,18 @@ static void test_split_anywhere(void **state)
         size_t scratch_len = 1 + rng_below(&rng, SCRATCH_LEN), max = 1 + rng_below(&rng, 9000);
         for (size_t at = 0; at < stream.len;) {
             struct bytes rest = bytes_sub(stream, at, stream.len - at);
-            at += give(cut, rest, 1 + rng_below(&rng, (uint32_t)max), scratch_len);
+            at += give_ahead(cut, rest, 1 + rng_below(&rng, (uint32_t)max), scratch_len,
+                             rng_below(&rng, WIRE_AHEAD_MAX + 1));
         }
         assert_string_equal(cut->log, whole->log);
         assert_int_equal(cut->in.n_bytes, whole->in.n_bytes);
         assert_int_equal(cut->in.n_msgs, whole->in.n_msgs);
-        wire_in_clear(&whole->in);
-        wire_in_clear(&cut->in);
+        n_adopted += cut->n_adopted;
+        sink_clear(whole);
+        sink_clear(cut);
         mem_check_empty(&mem);
     }
+    assert_true(n_adopted > 100);
     free(whole);
     free(cut);
     free(buf);
@@ -289,6 +336,44 @@ static void test_cut_in_two(void **state)
     mem_check_empty(&mem);
 }
 
+/* Blocks in a row are read where they belong, as far as spares go; a HAVE between them only costs
+ * a copy. */
+static void test_blocks_in_a_row(void **state)
+{
+    (void)state;
+    static uint8_t buf[20 * (SPARE_LEN + PIECE_HEAD_LEN)], block[SPARE_LEN];
+    static struct sink whole, s;
+    struct rng rng;
+    struct mem mem;
+    struct writer w = writer_init(buf, sizeof buf);
+    rng_init(&rng, 4);
+    mem_init(&mem, MEM_NO_BUDGET, NULL);
+    put_handshake(&w, 0);
+    size_t head_at = w.pos;
+    for (uint32_t i = 0; i < 4; i++)
+        put_piece(&w, &rng, i, SPARE_LEN);
+    size_t have_at = w.pos;
+    peer_msg_write_piece_index(&w, MSG_HAVE, 3);
+    for (uint32_t i = 0; i < 2; i++)
+        put_piece(&w, &rng, i, SPARE_LEN);
+    struct bytes stream = writer_bytes(&w);
+    sink_init(&whole, &mem, block, sizeof block);
+    wire_in_feed(&whole.in, stream);
+    drain(&whole);
+    sink_init(&s, &mem, block, sizeof block);
+    give(&s, stream, head_at + 5, SCRATCH_LEN); /* a part of the first head is kept */
+    stream = bytes_sub(stream, head_at + 5, stream.len - head_at - 5);
+    size_t at = give_ahead(&s, stream, have_at - head_at - 5, SCRATCH_LEN, 3);
+    assert_int_equal(s.n_adopted, 3);
+    assert_int_equal(at, have_at - head_at - 5);
+    give_ahead(&s, bytes_sub(stream, at, stream.len - at), STREAM_CAP, SCRATCH_LEN, 4);
+    assert_int_equal(s.n_adopted, 3);
+    assert_string_equal(s.log, whole.log);
+    sink_clear(&whole);
+    sink_clear(&s);
+    mem_check_empty(&mem);
+}
+
 /* A block's bytes that come after its head are read into its buffer, not through the scratch. */
 static void test_block_is_lent(void **state)
 {
@@ -313,9 +398,11 @@ static void test_block_is_lent(void **state)
     assert_int_equal(wire_in_pending(&s.in), 16374);
     assert_true(wire_in_block(&s.in, &b));
     assert_int_equal(b.piece, 9);
-    assert_int_equal(wire_in_lend(&s.in, (struct span){scratch, sizeof scratch}, spans, 1), 1);
+    assert_int_equal(wire_in_lend(&s.in, (struct span){scratch, sizeof scratch}, NULL, spans, 1),
+                     1);
     assert_ptr_equal(spans[0].data, block + 10);
-    assert_int_equal(wire_in_lend(&s.in, (struct span){scratch, sizeof scratch}, spans, 2), 2);
+    assert_int_equal(wire_in_lend(&s.in, (struct span){scratch, sizeof scratch}, NULL, spans, 2),
+                     2);
     assert_ptr_equal(spans[0].data, block + 10);
     assert_int_equal(spans[0].len, 16374);
     assert_ptr_equal(spans[1].data, scratch);
@@ -414,7 +501,7 @@ static void test_refused(void **state)
         drain(&s);
         assert_int_equal(s.log_len, log_len);
         struct span span, scratch = {buf, sizeof buf};
-        assert_int_equal(wire_in_lend(&s.in, scratch, &span, 1), 0);
+        assert_int_equal(wire_in_lend(&s.in, scratch, NULL, &span, 1), 0);
         wire_in_clear(&s.in);
         mem_check_empty(&mem);
     }
@@ -559,6 +646,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_split_anywhere),
         cmocka_unit_test(test_cut_in_two),
+        cmocka_unit_test(test_blocks_in_a_row),
         cmocka_unit_test(test_block_is_lent),
         cmocka_unit_test(test_drop),
         cmocka_unit_test(test_refused),
