@@ -73,7 +73,9 @@ struct host_jobs {
     struct resume_store *resume;
     struct host_jobs_owner owner;
     struct mem mem;
-    struct map stores; /* torrent -> struct host_store * */
+    struct map stores;             /* torrent -> struct host_store * */
+    struct host_store *last_found; /* NULL, or one of stores, of last_torrent */
+    uint32_t last_torrent;
     struct list free, answers;
     uint32_t open_queue, resume_queue;
     uint64_t lost[N_LOST_MAX]; /* jobs that not even memory was there for */
@@ -209,6 +211,7 @@ static void store_forget(struct host_jobs *hj, uint32_t torrent)
     struct host_store **slot = map_get(&hj->stores, &torrent);
     if (!slot)
         return;
+    hj->last_found = NULL;
     mem_free(&hj->mem, (*slot)->warm);
     mem_free(&hj->mem, *slot);
     map_remove(&hj->stores, &torrent);
@@ -395,8 +398,11 @@ void host_jobs_free(struct host_jobs *hj)
 
 static struct host_store *store_find(struct host_jobs *hj, uint32_t torrent)
 {
+    if (hj->last_found && hj->last_torrent == torrent)
+        return hj->last_found;
     struct host_store **slot = map_get(&hj->stores, &torrent);
-    return slot ? *slot : NULL;
+    hj->last_torrent = torrent;
+    return hj->last_found = slot ? *slot : NULL;
 }
 
 static struct host_store *store_new(struct host_jobs *hj, const struct store_open *request)

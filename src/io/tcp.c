@@ -27,8 +27,18 @@
 
 struct tcp_conn *tcp_conn_find(struct tcp *n, uint32_t id)
 {
+    if (n->last_found && n->last_found->id == id)
+        return n->last_found;
     struct tcp_conn **c = map_get(&n->conns, &id);
-    return c ? *c : NULL;
+    return n->last_found = c ? *c : NULL;
+}
+
+static void conn_forget(struct tcp_conn *c)
+{
+    struct tcp *n = c->tcp;
+    if (n->last_found == c)
+        n->last_found = NULL;
+    map_remove(&n->conns, &c->id);
 }
 
 static struct tcp_conn *conn_new(struct tcp *n, int fd)
@@ -75,7 +85,7 @@ void tcp_conn_destroy(struct tcp_conn *c)
     struct tcp *n = c->tcp;
     conn_unlink(c);
     if (c->state != TCP_FLUSHING)
-        map_remove(&n->conns, &c->id);
+        conn_forget(c);
     if (c->fd >= 0)
         close(c->fd);
     c->fd = -1;
@@ -670,7 +680,7 @@ void tcp_close(struct tcp *n, uint32_t conn)
         tcp_conn_destroy(c);
         return;
     }
-    map_remove(&n->conns, &c->id);
+    conn_forget(c);
     unlink_from(&n->ready, &c->in_ready);
     c->state = TCP_FLUSHING;
     conn_set_deadline(c, &n->flushing, TCP_FLUSH_US_MAX);

@@ -72,7 +72,8 @@ struct tcp {
     struct tcp_listener listeners[2];
     bool is_starved; /* of descriptors: nothing can be accepted until one is closed */
     uint16_t port;
-    struct map conns; /* id -> struct tcp_conn *; connecting and open */
+    struct map conns;            /* id -> struct tcp_conn *; connecting and open */
+    struct tcp_conn *last_found; /* NULL, or one of conns: blocks go out in rows */
     uint32_t n_conns;
     struct list ready, dirty, graveyard;
     struct list connecting, flushing; /* by deadline */

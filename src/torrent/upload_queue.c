@@ -17,9 +17,17 @@ static struct wire_block get(const struct upload_queue *q, uint32_t i)
     return (struct wire_block){(uint32_t)(key >> 32), (uint32_t)key, q->lens[slot(q, i)]};
 }
 
+static uint32_t n_hashes(uint32_t cap)
+{
+    return 4 * cap;
+}
+
+/* Blocks are numbered through, for pieces of up to 16 MiB, and the numbers go round the table in
+ * golden steps: those of a few runs of blocks, as they are asked for, hardly ever meet. */
 static uint16_t *hashed(const struct upload_queue *q, uint64_t key)
 {
-    return &q->n_hashed[(key * 0x9E3779B97F4A7C15ull >> 32) & (2 * q->cap - 1)];
+    uint32_t number = (uint32_t)(key >> 32) * 1024 + (uint32_t)key / 16384;
+    return &q->n_hashed[number * 0x9E3779B9u >> (__builtin_clz(n_hashes(q->cap)) + 1)];
 }
 
 void upload_queue_init(struct upload_queue *q, struct mem *mem, uint32_t n_max)
@@ -40,7 +48,7 @@ static bool grow(struct upload_queue *q)
     uint32_t cap = q->cap ? q->cap * 2 : 8;
     uint64_t *keys = mem_alloc(q->mem, sizeof *keys * cap);
     uint32_t *lens = mem_alloc(q->mem, sizeof *lens * cap);
-    uint16_t *n_hashed = mem_calloc(q->mem, 2 * (size_t)cap, sizeof *n_hashed);
+    uint16_t *n_hashed = mem_calloc(q->mem, n_hashes(cap), sizeof *n_hashed);
     if (!keys || !lens || !n_hashed) {
         mem_free(q->mem, keys);
         mem_free(q->mem, lens);
@@ -163,7 +171,7 @@ void upload_queue_check(const struct upload_queue *q)
     }
     assert(len == q->len);
     uint32_t n_hashed = 0;
-    for (uint32_t i = 0; i < 2 * q->cap; i++)
+    for (uint32_t i = 0; i < n_hashes(q->cap); i++)
         n_hashed += q->n_hashed[i];
     for (uint32_t i = 0; i < q->n; i++)
         assert(*hashed(q, q->keys[slot(q, i)]) > 0);
