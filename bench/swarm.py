@@ -1,20 +1,27 @@
 #!/usr/bin/env python3
-"""swarm: one seed, one downloader, measured side by side in one run: shoal, libtorrent, rTorrent, aria2 (as
-downloader from shoal), on tmpfs, in a network namespace of its own, each at its best settings.
+"""swarm: shoal, libtorrent, rTorrent and aria2 moving the same torrent, side by side in one run, each at its best
+settings, in a network namespace of its own.
 
-usage: bench/swarm.py [--size 1G] [--runs 5] [--pairs shoal:shoal,libtorrent:libtorrent,...]
+usage: bench/swarm.py [--size 2G] [--runs 5] [--pairs shoal:shoal,...] [--eight shoal,...] [--kind v1|v2] [--cc bbr]
+                      [--disk DIR] [--json] [--out FILE]
+       bench/swarm.py --full [--runs 5] [--out FILE]
 
-MB/s counts from the first byte on the downloader's disk to its word that the torrent is complete and
-checked; CPU is user + system time of a process over its life, in seconds per GB of payload; memory is the peak of
-anonymous pages. Rounds are interleaved (a pair of each kind, then again), so that a noisy moment hits all.
+A pair is seed:downloader. --eight NAME is one seed and eight downloaders of 512 MiB that trade with each other. Without
+--disk all lies on tmpfs. --full measures everything that docs/benchmarks.md promises, in about twenty minutes.
+
+Time and CPU (user + system, in seconds per GB of payload that arrived) count from the first byte on a downloader's
+disk to the last downloader's word that the torrent is complete and checked; MB/s of eight is the sum of all. Memory is
+the peak of anonymous pages. Rounds are interleaved (each case once, then again), so that a noisy moment hits all.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -23,111 +30,241 @@ import swarmlib  # noqa: E402
 from swarmlib import Aria2, Lab, Libtorrent, Rtorrent, ShoalTracker, Skip, shoal_create, shoal_get, shoal_seed  # noqa: E402
 
 TICKS = os.sysconf("SC_CLK_TCK")
-DEFAULT_PAIRS = "shoal:shoal,libtorrent:libtorrent,rtorrent:rtorrent,shoal:aria2"
+LT_SETTINGS = {"aio_threads": 2, "hashing_threads": 2}
+DEFAULT_PAIRS = "shoal:shoal,libtorrent:libtorrent,rtorrent:rtorrent,rtorrent:aria2"
+FULL_PAIRS = DEFAULT_PAIRS + ",shoal:libtorrent,shoal:rtorrent,shoal:aria2,libtorrent:shoal,rtorrent:shoal,aria2:shoal"
+FULL_CLIENTS = "shoal,libtorrent,rtorrent,aria2"
+TOO_SLOW_S = 90
+
+
+# --- memory that is there --------------------------------------------------------------------------------------
+
+
+class Ballast:
+    """In a virtual machine a page that nobody used lately may have been taken back by the host, and its next user, whoever
+    that is, waits for a new one (seven times slower than a write to tmpfs). So that nobody is measured with that: write
+    much, then free all but one page of each 512 KiB; what is free so stays in blocks too small to be given to the host."""
+
+    STEP = 512 << 10
+
+    def __init__(self, folder, size):
+        self.fd = os.open(folder, os.O_TMPFILE | os.O_RDWR)
+        zeros = bytes(1 << 20)
+        for _ in range(size >> 20):
+            os.write(self.fd, zeros)
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
+        for off in range(0, size, self.STEP):
+            libc.fallocate(self.fd, 3, off + 4096, self.STEP - 4096)  # 3: keep size, punch hole
+
+
+def touch_pages(folder, size):
+    """The same for a real disk, whose page cache wants large blocks: used just now, and free again."""
+    fd = os.open(folder, os.O_TMPFILE | os.O_RDWR)
+    zeros = bytes(1 << 20)
+    for _ in range(size >> 20):
+        os.write(fd, zeros)
+    os.close(fd)
+
+
+# --- what a process used ---------------------------------------------------------------------------------------
 
 
 class Meter(threading.Thread):
-    """Samples a process: CPU seconds and the most anonymous memory it was seen with."""
+    """Samples processes: the most anonymous memory that one of them was seen with; CPU seconds when asked."""
 
-    def __init__(self, pid):
+    def __init__(self, pids):
         super().__init__(daemon=True)
-        self.pid, self.cpu, self.anon, self.is_over = pid, 0.0, 0, False
+        self.pids, self.anon, self.is_over = pids, 0, False
         self.start()
 
-    def sample(self):
-        try:
-            with open(f"/proc/{self.pid}/stat") as f:
+    def cpu(self):
+        total = 0
+        for pid in self.pids:
+            with open(f"/proc/{pid}/stat") as f:
                 fields = f.read().rsplit(")", 1)[1].split()
-            self.cpu = (int(fields[11]) + int(fields[12])) / TICKS
-            with open(f"/proc/{self.pid}/status") as f:
-                anon = [line for line in f if line.startswith("RssAnon")]
-            self.anon = max(self.anon, int(anon[0].split()[1]) * 1024 if anon else 0)
-        except (OSError, IndexError):
-            self.is_over = True
+            total += (int(fields[11]) + int(fields[12])) / TICKS
+        return total
 
     def run(self):
         while not self.is_over:
-            self.sample()
+            for pid in self.pids:
+                try:
+                    with open(f"/proc/{pid}/status") as f:
+                        anon = [line for line in f if line.startswith("RssAnon")]
+                    self.anon = max(self.anon, int(anon[0].split()[1]) * 1024 if anon else 0)
+                except OSError:
+                    pass
             time.sleep(0.05)
 
-    def stop(self):
-        self.sample()
-        self.is_over = True
+
+def tail_has(client, word):
+    with open(client.log_path, "rb") as f:
+        f.seek(max(0, os.fstat(f.fileno()).st_size - 4096))
+        return word in f.read()
+
+
+# --- clients ---------------------------------------------------------------------------------------------------
 
 
 def start_seed(name, lab, torrent, src):
     if name == "shoal":
         return shoal_seed(lab, torrent, src)
     if name == "libtorrent":
-        return Libtorrent(lab, torrent, src, seed=True, settings={"aio_threads": 2, "hashing_threads": 2})
+        return Libtorrent(lab, torrent, src, seed=True, settings=LT_SETTINGS)
     if name == "rtorrent":
-        client = Rtorrent(lab, torrent, src)
-        return client
+        return Rtorrent(lab, torrent, src)
     if name == "aria2":
         return Aria2(lab, torrent, src, seed=True)
     raise SystemExit(f"bench: no such client: {name}")
 
 
 def start_get(name, lab, torrent, out):
+    """A downloader that stays, and what tells that it is complete."""
     if name == "shoal":
-        client = shoal_get(lab, torrent, out)
-        return client, lambda: client.saw("complete")
+        client = shoal_get(lab, torrent, out, "--seed")
+        return client, lambda: tail_has(client, b'"complete"')
     if name == "libtorrent":
-        client = Libtorrent(lab, torrent, out, settings={"aio_threads": 2, "hashing_threads": 2})
-        return client, lambda: client.state() in ("finished", "seeding")
-    if name == "rtorrent":
-        client = Rtorrent(lab, torrent, out)
-        return client, lambda: os.path.exists(client.done_path)
-    if name == "aria2":
-        client = Aria2(lab, torrent, out)
-        return client, lambda: os.path.exists(client.done_path)
-    raise SystemExit(f"bench: no such client: {name}")
+        client = Libtorrent(lab, torrent, out, settings=LT_SETTINGS)
+        return client, lambda: tail_has(client, b'"seeding"') or tail_has(client, b'"finished"')
+    client = Rtorrent(lab, torrent, out) if name == "rtorrent" else Aria2(lab, torrent, out)
+    return client, lambda: os.path.exists(client.done_path)
 
 
-def wait_first_byte(path, seconds=60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if os.stat(path).st_blocks > 0:
-                return time.monotonic()
-        except OSError:
-            pass
-        time.sleep(0.002)
-    raise AssertionError("no byte arrived")
-
-
-def measure(pair, size, kind):
-    seeder, getter = pair.split(":")
-    lab = Lab(pair)
+def has_begun(path):
     try:
-        src = lab.folder("src")
-        swarmlib.make_tree(src, 1, {"payload.bin": size})
+        return os.stat(path).st_blocks > 0
+    except OSError:
+        return False
+
+
+def wait_until(condition, clients, seconds, what):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        for client in clients:
+            assert client.is_running(), f"{client.name} ended: {client.output()[-800:]}"
+        assert time.monotonic() < deadline, what
+        time.sleep(0.004)
+
+
+# --- a case ----------------------------------------------------------------------------------------------------
+
+
+class Case:
+    def __init__(self, seeder, getter, n_gets, size, kind, cc, disk):
+        self.seeder, self.getter, self.n_gets, self.size = seeder, getter, n_gets, size
+        self.kind, self.cc, self.disk, self.rows, self.failures = kind, cc, disk, [], []
+
+    def section(self):
+        where = "ext4" if self.disk else "tmpfs"
+        swarm = f"one seed, {'one downloader' if self.n_gets == 1 else f'{self.n_gets} downloaders that trade'}"
+        return f"{swarm}, {self.size >> 20} MiB in 1 MiB pieces, {self.kind}, {where}, {self.cc}"
+
+    def name(self):
+        return f"{self.seeder}:{self.getter}"
+
+    def run(self, sources):
+        with open("/proc/sys/net/ipv4/tcp_congestion_control", "w") as f:
+            f.write(self.cc)
+        tempfile.tempdir = self.disk or os.environ["TMPDIR"]
+        lab = Lab(self.name())
+        try:
+            self.rows.append(self.measure(lab, sources.folder(self.disk, self.size)))
+            print(f"{self.section()}, {self.name()}: {self.rows[-1]['mb_s']:.0f} MB/s", file=sys.stderr, flush=True)
+        except Skip as e:
+            self.failures.append(f"skipped, {e}")
+        except (AssertionError, OSError, subprocess.SubprocessError) as e:
+            self.failures.append(str(e))
+            print(f"{self.section()}, {self.name()}: {e}", file=sys.stderr, flush=True)
+        finally:
+            lab.close()
+
+    def measure(self, lab, src):
         tracker = ShoalTracker(lab)
-        torrent = shoal_create(lab, os.path.join(src, "payload.bin"), kind, tracker.http, piece_length="1M")
-        seed = start_seed(seeder, lab, torrent, src)
-        swarmlib.wait_for("the seed has announced", lambda: tracker.n_peers() >= 1, 120)
-        seed_meter = Meter(seed.process.pid)
-        seed_meter.sample()
-        seed_before = seed_meter.cpu
-        get, is_done = start_get(getter, lab, torrent, lab.folder("out"))
-        get_meter = Meter(get.process.pid)
-        began = wait_first_byte(lab.path("out", "payload.bin"))
-        while not is_done():
-            assert get.is_running() or is_done(), get.output()[-1500:]
-            assert time.monotonic() - began < 300, "too slow"
-            time.sleep(0.005)
+        torrent = shoal_create(lab, os.path.join(src, "payload.bin"), f"--{self.kind}", tracker.http, piece_length="1M")
+        seed = start_seed(self.seeder, lab, torrent, src)
+        wait_until(lambda: tracker.n_peers() >= 1, [seed], 60, "the seed did not announce")
+        if self.disk:
+            touch_pages(self.disk, self.n_gets * self.size)
+        outs = [lab.folder(f"out{i}") for i in range(self.n_gets)]
+        gets = [start_get(self.getter, lab, torrent, out) for out in outs]
+        clients = [client for client, _ in gets]
+        files = [os.path.join(out, "payload.bin") for out in outs]
+        meters = [Meter([seed.process.pid]), Meter([c.process.pid for c in clients])]
+        wait_until(lambda: any(has_begun(path) for path in files), [seed, *clients], 60, "no byte arrived")
+        began, cpu = time.monotonic(), [m.cpu() for m in meters]
+        left = [is_done for _, is_done in gets]
+
+        def all_done():
+            left[:] = [is_done for is_done in left if not is_done()]
+            return not left
+
+        wait_until(all_done, [seed, *clients], TOO_SLOW_S, f"not complete after {TOO_SLOW_S} s")
         seconds = time.monotonic() - began
-        get_meter.stop()
-        seed_meter.stop()
-        gb = size / 1e9
-        return {"mb_s": size / 1e6 / seconds, "seed_cpu": (seed_meter.cpu - seed_before) / gb,
-                "get_cpu": get_meter.cpu / gb, "seed_mem": seed_meter.anon, "get_mem": get_meter.anon}
-    finally:
-        lab.close()
+        cpu = [m.cpu() - before for m, before in zip(meters, cpu)]
+        for meter in meters:
+            meter.is_over = True
+        total = self.n_gets * self.size
+        return {"mb_s": total / 1e6 / seconds, "seed_cpu": cpu[0] / total * 1e9, "get_cpu": cpu[1] / total * 1e9,
+                "cpu": sum(cpu) / total * 1e9, "seed_mem": meters[0].anon, "get_mem": meters[1].anon}
+
+
+class Sources:
+    """The payloads: made once for each place and size."""
+
+    def __init__(self):
+        self.labs, self.folders = [], {}
+
+    def folder(self, disk, size):
+        if (disk, size) not in self.folders:
+            tempfile.tempdir = disk or os.environ["TMPDIR"]
+            self.labs.append(Lab("payload"))
+            self.folders[disk, size] = swarmlib.make_tree(self.labs[-1].folder("src"), 1, {"payload.bin": size})
+        return self.folders[disk, size]
+
+    def close(self):
+        for lab in self.labs:
+            lab.close()
+
+
+# --- the table -------------------------------------------------------------------------------------------------
 
 
 def spread(values):
     return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+
+
+def rate(values):
+    return f"{statistics.median(values):.0f} ({min(values):.0f}-{max(values):.0f})"
+
+
+def table_row(case, base):
+    r = case.rows
+    if not r:
+        return f"| {case.name()} | {case.failures[0] if case.failures else 'not run'} | | | | | |"
+    column = lambda key: [x[key] for x in r]  # noqa: E731
+    ratio = statistics.median(column("mb_s")) / base if base else 0
+    note = f"; {len(case.failures)} more did not finish" if case.failures else ""
+    return (f"| {case.name()} | {rate(column('mb_s'))}{note} | {ratio:.2f} | {spread(column('seed_cpu'))} | "
+            f"{spread(column('get_cpu'))} | {spread(column('cpu'))} | {max(column('seed_mem')) >> 20} / "
+            f"{max(column('get_mem')) >> 20} |")
+
+
+def table(cases, runs):
+    uname = subprocess.run(["uname", "-r"], capture_output=True, text=True, check=False).stdout.strip()
+    load = os.getloadavg()
+    out = [f"{os.cpu_count()} cores, Linux {uname}, load {load[0]:.1f} (1 min) {load[2]:.1f} (15 min); {runs} interleaved "
+           "runs: median (least-most)."]
+    for section in dict.fromkeys(case.section() for case in cases):
+        rows = [case for case in cases if case.section() == section]
+        base = statistics.median(x["mb_s"] for x in rows[0].rows) if rows[0].rows else 0
+        out += ["", f"**{section}**", "",
+                "| seed:downloader | MB/s | ratio | CPU s/GB seed | downloader | both | peak anonymous MiB seed / downloader |",
+                "| --- | --- | --- | --- | --- | --- | --- |", *[table_row(case, base) for case in rows]]
+    return "\n".join(out)
+
+
+# --- main ------------------------------------------------------------------------------------------------------
 
 
 def read_size(text):
@@ -135,44 +272,56 @@ def read_size(text):
     return int(float(text[:-1]) * units[text[-1]]) if text[-1] in units else int(text)
 
 
+def pair_cases(pairs, opt, kind, cc, disk=None):
+    return [Case(*pair.split(":"), 1, read_size(opt.size), kind, cc, disk) for pair in pairs.split(",") if pair]
+
+
+def eight_cases(clients, opt, cc):
+    return [Case(name, name, 8, read_size(opt.eight_size), "v1", cc, None) for name in clients.split(",") if name]
+
+
+def full_cases(opt):
+    v2 = "shoal:shoal,libtorrent:libtorrent,shoal:libtorrent,libtorrent:shoal"
+    disk = opt.disk or "/var/tmp"
+    return (pair_cases(FULL_PAIRS, opt, "v1", "bbr") + pair_cases(DEFAULT_PAIRS, opt, "v1", "cubic")
+            + pair_cases(v2, opt, "v2", "bbr") + eight_cases(FULL_CLIENTS, opt, "bbr")
+            + eight_cases("shoal,rtorrent", opt, "cubic")
+            + pair_cases("shoal:shoal,libtorrent:libtorrent,rtorrent:rtorrent", opt, "v1", "bbr", disk))
+
+
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("--size", default="1G")
+    p.add_argument("--full", action="store_true")
+    p.add_argument("--size", default="2G")
+    p.add_argument("--eight-size", default="512M")
     p.add_argument("--runs", type=int, default=5)
     p.add_argument("--pairs", default=DEFAULT_PAIRS)
-    p.add_argument("--kind", default="--v1")
+    p.add_argument("--eight", default="")
+    p.add_argument("--kind", default="v1")
+    p.add_argument("--cc", default="bbr")
+    p.add_argument("--disk")
     p.add_argument("--json", action="store_true")
+    p.add_argument("--out")
     opt = p.parse_args()
     os.environ.setdefault("TMPDIR", "/dev/shm")
     swarmlib.enter_namespace()
-    size, pairs = read_size(opt.size), opt.pairs.split(",")
-    rows = {pair: [] for pair in pairs}
-    for _ in range(opt.runs):
-        for pair in pairs:
-            try:
-                rows[pair].append(measure(pair, size, opt.kind))
-                print(f"{pair}: {rows[pair][-1]['mb_s']:.0f} MB/s", file=sys.stderr, flush=True)
-            except Skip as e:
-                print(f"{pair}: skipped, {e}", file=sys.stderr)
-    with open("/proc/sys/net/ipv4/tcp_congestion_control") as f:
-        congestion = f.read().strip()
-    if opt.json:
-        print(json.dumps(rows))
-        return
-    uname = subprocess.run(["uname", "-r"], capture_output=True, text=True, check=False).stdout.strip()
-    print(f"{opt.size} in 1 MiB pieces {opt.kind}, tmpfs, {os.cpu_count()} cores, Linux {uname}, {congestion}, "
-          f"{opt.runs} runs: median (min-max)\n")
-    print("| seed:downloader | MB/s | CPU s/GB seed | CPU s/GB downloader | peak anonymous MiB seed / downloader | MB/s against shoal |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    base = statistics.median(r["mb_s"] for r in rows[pairs[0]]) if rows[pairs[0]] else 0
-    for pair in pairs:
-        r = rows[pair]
-        if not r:
-            continue
-        mb_s = [x["mb_s"] for x in r]
-        print(f"| {pair} | {spread(mb_s)} | {spread([x['seed_cpu'] for x in r])} | {spread([x['get_cpu'] for x in r])} | "
-              f"{max(x['seed_mem'] for x in r) >> 20} / {max(x['get_mem'] for x in r) >> 20} | "
-              f"{statistics.median(mb_s) / base if base else 0:.2f} |")
+    cases = full_cases(opt) if opt.full else (
+        pair_cases(opt.pairs, opt, opt.kind, opt.cc, opt.disk) + eight_cases(opt.eight, opt, opt.cc))
+    most = max(case.n_gets * case.size for case in cases)
+    ballast = Ballast(os.environ["TMPDIR"], most + most // 4 + (1 << 30))
+    sources = Sources()
+    try:
+        for _ in range(opt.runs):
+            for case in cases:
+                case.run(sources)
+    finally:
+        sources.close()
+        os.close(ballast.fd)
+    text = json.dumps([[c.section(), c.name(), c.rows, c.failures] for c in cases]) if opt.json else table(cases, opt.runs)
+    print(text)
+    if opt.out:
+        with open(opt.out, "w") as f:
+            f.write(text + "\n")
 
 
 main()
