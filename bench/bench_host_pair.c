@@ -152,7 +152,7 @@ static double cpu_s(int who)
            (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
 }
 
-static void seed_main(struct bytes torrent, const char *dir, int port_fd, int end_fd,
+static void seed_main(struct bytes torrent, const char *dir, uint64_t len, int port_fd, int end_fd,
                       enum tcp_upload upload)
 {
     struct node n = {0};
@@ -166,9 +166,9 @@ static void seed_main(struct bytes torrent, const char *dir, int port_fd, int en
     while (read(end_fd, &byte, 1) != 0)
         loop_turn(n.loop, 100000);
     const struct tcp_counters *c = io_host_tcp_counters(n.host);
-    printf("seed: cpu %.2f s, %llu writes, %llu file reads, %llu cold\n", cpu_s(RUSAGE_SELF),
-           (unsigned long long)c->n_writes, (unsigned long long)c->n_file_reads,
-           (unsigned long long)c->n_file_cold);
+    printf("seed: cpu %.2f s, %llu writes, %llu file reads, %llu cold, %.1f %% read for nothing\n",
+           cpu_s(RUSAGE_SELF), (unsigned long long)c->n_writes, (unsigned long long)c->n_file_reads,
+           (unsigned long long)c->n_file_cold, 100.0 * (double)c->unsent_len / (double)len);
     node_end(&n);
 }
 
@@ -217,7 +217,7 @@ int main(int argc, char **argv)
     pid_t pid = fork();
     if (pid == 0) {
         close(end_pipe[1]);
-        seed_main(buf_bytes(&torrent), dir, port_pipe[1], end_pipe[0],
+        seed_main(buf_bytes(&torrent), dir, len, port_pipe[1], end_pipe[0],
                   is_sendfile ? TCP_UPLOAD_SENDFILE : TCP_UPLOAD_BATCH);
         exit(0);
     }

@@ -84,6 +84,7 @@ struct tcp_counters {
         n_connect_failed, n_connect_timeout, n_over_room, n_flush_timeout, n_file_cold,
         n_file_failed;
     uint64_t n_reads, n_writes, n_file_reads, read_len, write_len, file_len;
+    uint64_t unsent_len; /* of files, read for a message that the socket did not take whole */
 };
 
 enum err_code tcp_new(struct tcp **out, struct loop *l, const struct tcp_config *config,

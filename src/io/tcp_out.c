@@ -372,6 +372,12 @@ size_t tcp_batch_len_next(size_t batch_len, size_t asked, size_t taken)
     return size_min(size_max(taken, TCP_BATCH_LEN_MIN), TCP_BATCH_LEN);
 }
 
+static void batch_sent(struct tcp_conn *c, const struct batch *b, size_t taken)
+{
+    c->batch_len = tcp_batch_len_next(c->batch_len, b->len, taken);
+    c->tcp->counters.unsent_len += size_min(b->len - taken, b->file_len);
+}
+
 static bool send_batch(struct tcp_conn *c)
 {
     struct batch b;
@@ -383,7 +389,7 @@ static bool send_batch(struct tcp_conn *c)
         size_t before = c->queued_len;
         goes_on = send_iov(c, b.iov, b.n_iov, b.len, 0);
         if (c->fd >= 0 && b.file_len > 0)
-            c->batch_len = tcp_batch_len_next(c->batch_len, b.len, before - c->queued_len);
+            batch_sent(c, &b, before - c->queued_len);
     }
     if (!is_whole && c->fd >= 0 && !c->has_failed)
         file_is_cold(c, &cold);

@@ -14,8 +14,9 @@ struct worker_queue {
     struct list jobs;
     pthread_cond_t has_jobs, has_gathered;
     unsigned n_threads_max, n_threads, n_begun, n_idle;
-    unsigned n_many;   /* threads that gather or are in a run_many */
-    bool is_gathering; /* one of them waits for WORKERS_N_MANY jobs, or a moment */
+    unsigned n_many;                  /* threads that gather or are in a run_many */
+    bool is_gathering;                /* one of them waits for WORKERS_N_MANY jobs, or a moment */
+    uint64_t many_at_us, many_gap_us; /* the last job that gathers; between two, smoothed */
     pthread_t threads[N_THREADS_PER_QUEUE_MAX];
     uint8_t *scratch[N_THREADS_PER_QUEUE_MAX];
 };
@@ -121,61 +122,96 @@ size_t workers_port_wait(struct workers_port *p, bool wait)
 /* --- threads
  * -------------------------------------------------------------------------------------- */
 
-static struct timespec gather_deadline(void)
+static uint64_t now_us(void)
 {
     struct timespec at;
     clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_nsec += WORKERS_GATHER_US * 1000L;
-    at.tv_sec += at.tv_nsec / 1000000000L;
-    at.tv_nsec %= 1000000000L;
-    return at;
+    return (uint64_t)at.tv_sec * 1000000u + (uint64_t)at.tv_nsec / 1000u;
+}
+
+/* So long that at the pace of the last ones as many as can be run together will have come; not at
+ * all where that would be long. */
+static uint64_t gather_us(const struct worker_queue *q)
+{
+    uint64_t us = WORKERS_N_MANY * q->many_gap_us;
+    return us <= WORKERS_GATHER_US ? us : 0;
+}
+
+static void note_pace(struct worker_queue *q)
+{
+    uint64_t at_us = now_us(), gap_us = at_us - q->many_at_us;
+    if (gap_us > WORKERS_GATHER_US)
+        gap_us = WORKERS_GATHER_US;
+    q->many_gap_us = (3 * q->many_gap_us + gap_us) / 4;
+    q->many_at_us = at_us;
 }
 
 /* The first of jobs that are better run together is here: a moment for the others to come. */
 static void queue_gather(struct worker_queue *q)
 {
     struct workers *ws = q->workers;
-    struct work *first = CONTAINER_OF(list_first(&q->jobs), struct work, in_queue);
-    if (!first->run_many || q->is_gathering)
-        return;
-    struct timespec deadline = gather_deadline();
+    uint64_t end_us = now_us() + gather_us(q);
+    struct timespec deadline = {(time_t)(end_us / 1000000u), (long)(end_us % 1000000u) * 1000};
+    size_t n_before = q->jobs.n;
+    bool is_over = gather_us(q) == 0;
     q->is_gathering = true;
     q->n_many++;
-    while (q->jobs.n > 0 && q->jobs.n < WORKERS_N_MANY && !ws->is_stopping)
-        if (pthread_cond_timedwait(&q->has_gathered, &ws->lock, &deadline))
-            break;
+    while (!is_over && q->jobs.n > 0 && q->jobs.n < WORKERS_N_MANY && !ws->is_stopping)
+        is_over = pthread_cond_timedwait(&q->has_gathered, &ws->lock, &deadline) != 0;
+    if (is_over && q->jobs.n <= n_before) /* none came: whoever sends them may wait for us */
+        q->many_gap_us = WORKERS_GATHER_US;
     q->n_many--;
     q->is_gathering = false;
 }
 
-static void queue_wait(struct worker_queue *q)
+/* The first job; while a thread gathers, the first that it does not wait for. */
+static struct work *queue_first(const struct worker_queue *q)
 {
-    while (list_is_empty(&q->jobs) && !q->workers->is_stopping) {
+    LIST_EACH(&q->jobs, w, struct work, in_queue)
+    if (!q->is_gathering || !w->run_many)
+        return w;
+    return NULL;
+}
+
+static struct work *queue_wait(struct worker_queue *q)
+{
+    struct work *w;
+    while (!(w = queue_first(q)) && !q->workers->is_stopping) {
         q->n_idle++;
         pthread_cond_wait(&q->has_jobs, &q->workers->lock);
         q->n_idle--;
     }
+    return w;
 }
 
-/* The next job, with those behind it that can be run in one call. How many; 0: stop. */
-static size_t queue_take(struct worker_queue *q, struct work **out)
+/* A job, with those behind it that can be run in one call. */
+static size_t queue_remove(struct worker_queue *q, struct work *first, struct work **out)
 {
-    struct workers *ws = q->workers;
-    do {
-        queue_wait(q);
-        if (!list_is_empty(&q->jobs))
-            queue_gather(q);
-    } while (list_is_empty(&q->jobs) && !ws->is_stopping); /* another thread may have been first */
     size_t n = 0;
-    struct list_node *node;
-    while (n < WORKERS_N_MANY && (node = list_first(&q->jobs))) {
+    struct list_node *node = &first->in_queue, *next;
+    for (; node != &q->jobs.head && n < WORKERS_N_MANY; node = next) {
         struct work *w = CONTAINER_OF(node, struct work, in_queue);
-        if (n > 0 && (!w->run_many || w->run_many != out[0]->run_many))
+        if (n > 0 && (!w->run_many || w->run_many != first->run_many))
             break;
+        next = node->next;
         list_remove(&q->jobs, node);
         out[n++] = w;
     }
-    ws->n_jobs -= n;
+    q->workers->n_jobs -= n;
+    return n;
+}
+
+/* What to run next; 0: stop. */
+static size_t queue_take(struct worker_queue *q, struct work **out)
+{
+    struct work *w = queue_wait(q);
+    if (w && w->run_many) {
+        queue_gather(q);
+        w = queue_wait(q); /* it may have been cancelled */
+    }
+    size_t n = w ? queue_remove(q, w, out) : 0;
+    if (queue_first(q)) /* kept from others while this thread gathered */
+        pthread_cond_signal(&q->has_jobs);
     return n;
 }
 
@@ -309,6 +345,7 @@ static uint32_t queue_find(struct workers *ws, uint64_t key, unsigned n_threads)
     q->n_threads_max = n_threads ? n_threads : ws->n_threads_default;
     if (q->n_threads_max > N_THREADS_PER_QUEUE_MAX)
         q->n_threads_max = N_THREADS_PER_QUEUE_MAX;
+    q->many_gap_us = WORKERS_GATHER_US;
     list_init(&q->jobs);
     pthread_cond_init(&q->has_jobs, NULL);
     pthread_condattr_t monotonic;
@@ -350,6 +387,8 @@ static bool queue_push(struct worker_queue *q, struct work *w)
     if (ws->n_jobs >= ws->n_jobs_max)
         return false;
     bool gathers = queue_gathers(q, w);
+    if (w->run_many)
+        note_pace(q);
     if (!gathers && q->n_idle <= q->jobs.n && q->n_threads < q->n_threads_max &&
         !queue_start_thread(q) && q->n_threads == 0)
         return false;

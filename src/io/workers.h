@@ -22,15 +22,15 @@ struct workers_port;
 #define WORKERS_SCRATCH_LEN  (256u * 1024u)
 #define WORKERS_N_QUEUES_MAX 32u
 #define WORKERS_N_MANY       4u
-#define WORKERS_GATHER_US    5000u /* ours: four 1 MiB pieces at 800 MB/s */
+#define WORKERS_GATHER_US    50000u /* ours: four 1 MiB pieces at 80 MB/s */
 
 struct work {
     struct list_node in_queue;
     void (*run)(struct work *w,
                 struct span scratch); /* scratch: this thread's, WORKERS_SCRATCH_LEN */
-    /* May be NULL. Else jobs of one queue with the same run_many gather, for WORKERS_GATHER_US or
-     * while some of them run, and up to WORKERS_N_MANY next to each other go in one call instead of
-     * run(). */
+    /* May be NULL. Else jobs of one queue with the same run_many gather, while some of them run or
+     * as long as at their pace WORKERS_N_MANY would take (not at all if that is more than
+     * WORKERS_GATHER_US), and up to so many next to each other go in one call instead of run(). */
     void (*run_many)(struct work *const *ws, size_t n, struct span scratch);
     void (*done)(struct work *w);
     struct workers_port *port;
