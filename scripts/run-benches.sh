@@ -1,6 +1,6 @@
 #!/bin/sh
-# run-benches.sh BUILD: runs every micro benchmark, then create and verify, the tracker, and one
-# seed to one downloader, shoal beside what else is installed.
+# run-benches.sh BUILD: runs every micro benchmark, then create and verify, the tracker, and swarms,
+# shoal beside what else is installed; the table of the swarms goes to BUILD/swarm.md.
 set -eu
 build=$1
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -16,4 +16,4 @@ echo "== tracker"
 ninja -C "$build" bench/tracker_load >/dev/null
 python3 "$root/bench/tracker.py" --build "$(cd "$build" && pwd)"
 echo "== swarm"
-SHOAL="$(cd "$build" && pwd)/shoal" python3 "$root/bench/swarm.py"
+SHOAL="$(cd "$build" && pwd)/shoal" python3 "$root/bench/swarm.py" --full --out "$build/swarm.md"
