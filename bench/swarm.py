@@ -18,6 +18,7 @@ import argparse
 import ctypes
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -34,7 +35,6 @@ LT_SETTINGS = {"aio_threads": 2, "hashing_threads": 2}
 DEFAULT_PAIRS = "shoal:shoal,libtorrent:libtorrent,rtorrent:rtorrent,rtorrent:aria2"
 FULL_PAIRS = DEFAULT_PAIRS + ",shoal:libtorrent,shoal:rtorrent,shoal:aria2,libtorrent:shoal,rtorrent:shoal,aria2:shoal"
 FULL_CLIENTS = "shoal,libtorrent,rtorrent,aria2"
-TOO_SLOW_S = 90
 
 
 # --- memory that is there --------------------------------------------------------------------------------------
@@ -65,6 +65,29 @@ def touch_pages(folder, size):
     for _ in range(size >> 20):
         os.write(fd, zeros)
     os.close(fd)
+
+
+# --- the network ------------------------------------------------------------------------------------------------
+
+
+def ruling_congestion_control():
+    """What a connection between two addresses of the namespace gets, at both ends."""
+    with socket.create_server((swarmlib.address(1), 0)) as listener:
+        with socket.create_connection(listener.getsockname(), source_address=(swarmlib.address(2), 0)) as a:
+            with listener.accept()[0] as b:
+                names = [s.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16) for s in (a, b)]
+    return {name.rstrip(b"\0").decode() for name in names}
+
+
+def set_congestion_control(name):
+    """By the routes to the namespace's addresses: its sysctl only takes what the machine allows to everybody."""
+    if ruling_congestion_control() == {name}:
+        return
+    for n in range(1, 41):
+        ip = swarmlib.address(n)
+        subprocess.run(["ip", "route", "replace", "local", ip, "dev", "lo", "table", "local", "proto", "kernel", "scope",
+                        "host", "src", swarmlib.address(1), "congctl", name], check=True)
+    assert ruling_congestion_control() == {name}, f"{name} does not rule"
 
 
 # --- what a process used ---------------------------------------------------------------------------------------
@@ -151,9 +174,9 @@ def wait_until(condition, clients, seconds, what):
 
 
 class Case:
-    def __init__(self, seeder, getter, n_gets, size, kind, cc, disk):
+    def __init__(self, seeder, getter, n_gets, size, kind, cc, disk, patience):
         self.seeder, self.getter, self.n_gets, self.size = seeder, getter, n_gets, size
-        self.kind, self.cc, self.disk, self.rows, self.failures = kind, cc, disk, [], []
+        self.kind, self.cc, self.disk, self.patience, self.rows, self.failures = kind, cc, disk, patience, [], []
 
     def section(self):
         where = "ext4" if self.disk else "tmpfs"
@@ -164,12 +187,10 @@ class Case:
         return f"{self.seeder}:{self.getter}"
 
     def run(self, sources):
-        with open("/proc/sys/net/ipv4/tcp_congestion_control", "w") as f:
-            f.write(self.cc)
         tempfile.tempdir = self.disk or os.environ["TMPDIR"]
         lab = Lab(self.name())
         try:
-            self.rows.append(self.measure(lab, sources.folder(self.disk, self.size)))
+            self.rows.append(self.measure(lab, sources))
             print(f"{self.section()}, {self.name()}: {self.rows[-1]['mb_s']:.0f} MB/s", file=sys.stderr, flush=True)
         except Skip as e:
             self.failures.append(f"skipped, {e}")
@@ -179,9 +200,11 @@ class Case:
         finally:
             lab.close()
 
-    def measure(self, lab, src):
+    def measure(self, lab, sources):
+        set_congestion_control(self.cc)
+        src = sources.folder(self.disk, self.size)
         tracker = ShoalTracker(lab)
-        torrent = shoal_create(lab, os.path.join(src, "payload.bin"), f"--{self.kind}", tracker.http, piece_length="1M")
+        torrent = sources.torrent(self.disk, self.size, self.kind, tracker.http)
         seed = start_seed(self.seeder, lab, torrent, src)
         wait_until(lambda: tracker.n_peers() >= 1, [seed], 60, "the seed did not announce")
         if self.disk:
@@ -199,7 +222,7 @@ class Case:
             left[:] = [is_done for is_done in left if not is_done()]
             return not left
 
-        wait_until(all_done, [seed, *clients], TOO_SLOW_S, f"not complete after {TOO_SLOW_S} s")
+        wait_until(all_done, [seed, *clients], self.patience, f"not complete after {self.patience} s")
         seconds = time.monotonic() - began
         cpu = [m.cpu() - before for m, before in zip(meters, cpu)]
         for meter in meters:
@@ -210,10 +233,10 @@ class Case:
 
 
 class Sources:
-    """The payloads: made once for each place and size."""
+    """The payloads and their torrents: made once for each place, size and kind."""
 
     def __init__(self):
-        self.labs, self.folders = [], {}
+        self.labs, self.folders, self.torrents = [], {}, {}
 
     def folder(self, disk, size):
         if (disk, size) not in self.folders:
@@ -221,6 +244,14 @@ class Sources:
             self.labs.append(Lab("payload"))
             self.folders[disk, size] = swarmlib.make_tree(self.labs[-1].folder("src"), 1, {"payload.bin": size})
         return self.folders[disk, size]
+
+    def torrent(self, disk, size, kind, announce):
+        key = (disk, size, kind, announce)
+        if key not in self.torrents:
+            payload = os.path.join(self.folder(disk, size), "payload.bin")
+            self.torrents[key] = shoal_create(self.labs[0], payload, f"--{kind}", announce, piece_length="1M",
+                                              name=f"t{len(self.torrents)}")
+        return self.torrents[key]
 
     def close(self):
         for lab in self.labs:
@@ -273,11 +304,13 @@ def read_size(text):
 
 
 def pair_cases(pairs, opt, kind, cc, disk=None):
-    return [Case(*pair.split(":"), 1, read_size(opt.size), kind, cc, disk) for pair in pairs.split(",") if pair]
+    size = read_size(opt.disk_size if disk else opt.size)
+    return [Case(*pair.split(":"), 1, size, kind, cc, disk, opt.patience) for pair in pairs.split(",") if pair]
 
 
 def eight_cases(clients, opt, cc):
-    return [Case(name, name, 8, read_size(opt.eight_size), "v1", cc, None) for name in clients.split(",") if name]
+    size = read_size(opt.eight_size)
+    return [Case(name, name, 8, size, "v1", cc, None, opt.patience) for name in clients.split(",") if name]
 
 
 def full_cases(opt):
@@ -294,6 +327,8 @@ def main():
     p.add_argument("--full", action="store_true")
     p.add_argument("--size", default="2G")
     p.add_argument("--eight-size", default="512M")
+    p.add_argument("--disk-size", default="1G")
+    p.add_argument("--patience", type=int, default=60, help="seconds that one transfer may take")
     p.add_argument("--runs", type=int, default=5)
     p.add_argument("--pairs", default=DEFAULT_PAIRS)
     p.add_argument("--eight", default="")
