@@ -349,6 +349,18 @@ static void run_udp_queue(struct announcer *a, uint64_t now_us)
     }
 }
 
+/* Who waited for the name goes on, one by one. */
+static void name_answered(struct announcer *a, uint64_t now_us, struct name_entry *e,
+                          const struct addr *addrs, size_t n)
+{
+    name_cache_answer(e, now_us, addrs, n);
+    LIST_EACH(&e->waiting, op, struct announcer_op, in_queue)
+    {
+        op_unlink(op);
+        op_queue(a, op);
+    }
+}
+
 static bool next_resolve(struct announcer *a, uint64_t now_us, struct announcer_want *out)
 {
     struct name_entry *e;
@@ -358,7 +370,7 @@ static bool next_resolve(struct announcer *a, uint64_t now_us, struct announcer_
                 (struct announcer_want){.kind = ANNOUNCER_RESOLVE, .job = e->job, .name = e->text};
             return true;
         }
-        name_cache_answer(e, now_us, NULL, 0);
+        name_answered(a, now_us, e, NULL, 0);
     }
     return false;
 }
@@ -373,12 +385,7 @@ void announcer_on_resolved(struct announcer *a, uint64_t now_us, uint64_t job,
         a->counters[ANNOUNCER_RESOLVE_FAILED]++;
         n_addrs = 0;
     }
-    name_cache_answer(j.name, now_us, addrs, n_addrs);
-    LIST_EACH(&j.name->waiting, op, struct announcer_op, in_queue)
-    {
-        op_unlink(op);
-        op_queue(a, op); /* goes on from there, one by one */
-    }
+    name_answered(a, now_us, j.name, addrs, n_addrs);
 }
 
 bool announcer_on_datagram(struct announcer *a, uint64_t now_us, const struct addr *from,
@@ -416,9 +423,13 @@ static bool next_datagram(struct announcer *a, uint64_t now_us, struct announcer
 
 bool op_next(struct announcer *a, uint64_t now_us, struct announcer_want *out)
 {
-    run_udp_queue(a, now_us);
-    return next_resolve(a, now_us, out) || next_fetch(a, now_us, out) ||
-           next_datagram(a, now_us, out);
+    do { /* again, when a name that could not be asked about set its askers free */
+        run_udp_queue(a, now_us);
+        if (next_resolve(a, now_us, out) || next_fetch(a, now_us, out) ||
+            next_datagram(a, now_us, out))
+            return true;
+    } while (!a->has_status && op_has_next(a));
+    return false;
 }
 
 bool op_has_next(const struct announcer *a)

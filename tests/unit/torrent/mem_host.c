@@ -288,6 +288,7 @@ static void job_do(struct mem_node *n, struct mem_job *j)
         break;
     case MEM_RESOLVE:
     case MEM_FETCH:
+    case MEM_DATAGRAM:
         break;
     }
 }
@@ -349,6 +350,9 @@ static void job_answer(struct mem_node *n, size_t index)
         session_on_resolved(n->session, now_us, j.job, &err, &a, err.code ? 0 : 1);
     } else if (j.kind == MEM_FETCH) {
         answer_fetch(n, &j, is_failing);
+    } else if (j.kind == MEM_DATAGRAM) {
+        if (!is_failing)
+            session_on_datagram(n->session, now_us, &j.from, bytes_of(j.copy, j.copy_len));
     } else {
         session_on_done(n->session, now_us, j.job, &err);
     }
@@ -467,7 +471,16 @@ static void h_close(void *ctx, uint32_t conn)
 
 static void h_datagram(void *ctx, const struct addr *to, struct bytes b)
 {
-    (void)ctx, (void)to, (void)b;
+    struct mem_node *n = ctx;
+    uint8_t reply[1500];
+    size_t len = n->world->datagram ? n->world->datagram(n->world, n, b, reply) : 0;
+    if (!len)
+        return;
+    struct mem_job *j = job_add(n, MEM_DATAGRAM, 0, 0, NULL);
+    j->from = *to;
+    j->copy_len = len;
+    j->copy = malloc(len);
+    memcpy(j->copy, reply, len);
 }
 
 static void h_resolve(void *ctx, uint64_t job, const char *name, uint16_t port)

@@ -51,7 +51,8 @@ enum mem_job_kind {
     MEM_CLOSE,
     MEM_RESUME,
     MEM_RESOLVE,
-    MEM_FETCH
+    MEM_FETCH,
+    MEM_DATAGRAM
 };
 
 struct mem_job {
@@ -63,7 +64,8 @@ struct mem_job {
     size_t copy_len;
     uint8_t key[20];
     uint16_t port;
-    uint64_t at_us; /* not answered before */
+    struct addr from; /* MEM_DATAGRAM */
+    uint64_t at_us;   /* not answered before */
 };
 
 /* Faults that come at random: one in so many, 0: never. */
@@ -140,6 +142,9 @@ struct mem_world {
     /* URLs answered: the tracker's */
     bool (*fetch)(struct mem_world *w, struct mem_node *n, const char *url, uint32_t *out_status,
                   uint8_t *out, size_t out_cap, size_t *out_len);
+    /* What a datagram is answered with, in out (1500 bytes); 0: with nothing. A failing job is a
+     * lost datagram. */
+    size_t (*datagram)(struct mem_world *w, struct mem_node *n, struct bytes in, uint8_t *out);
     void (*on_event)(struct mem_world *w, struct mem_node *n, const struct session_event *e);
     void *ctx;
 };

@@ -294,6 +294,59 @@ static void test_rejecting_peer(void **state)
     swarm_free(&sw);
 }
 
+static void expect_why(struct swarm *sw, struct mem_node *n, const char *text)
+{
+    char why[1000];
+    session_torrent_why(n->session, sw->world->now_us, sw->torrents[n->index], why, sizeof(why));
+    if (!strstr(why, text))
+        fail_msg("'%s' is not in '%s'", text, why);
+}
+
+/* What it waits for is told in words, from the start to the stop. */
+static void test_why_in_every_state(void **state)
+{
+    (void)state;
+    struct swarm sw = swarm_new(&(struct swarm_params){
+        .seed = 970, .version = CONTENT_V2, .len = 200000, .piece_len = 16384});
+    struct mem_node *seed = swarm_node(&sw), *n = swarm_node(&sw);
+    struct addr nobody = addr_v4(10, 66, 0, 1, 1);
+    swarm_seed(&sw, seed);
+    struct torrent_params p = swarm_params_of(&sw, n);
+    p.check = CHECK_ALL;
+    swarm_fill_disk(&sw, n);
+    mem_node_file(n, "d/data")->data[100000] ^= 1;
+    swarm_add(&sw, n, &p);
+    expect_why(&sw, n, "open");
+    n->delay_job_at = 2;
+    n->delay_job_us = 1000000;
+    mem_world_run_for(sw.world, 1000);
+    expect_why(&sw, n, "13"); /* pieces to be checked */
+    assert_true(swarm_run_to_state(&sw, n, TORRENT_DOWNLOADING, 10));
+    expect_why(&sw, n, "trackers are switched off");
+    session_add_peer(n->session, sw.world->now_us, sw.torrents[1], &nobody);
+    expect_why(&sw, n, "connecting to 1 peers");
+    session_pause(n->session, sw.world->now_us, sw.torrents[1]);
+    expect_why(&sw, n, "paused");
+    session_resume(n->session, sw.world->now_us, sw.torrents[1]);
+    n->fail_job_at = 1;
+    mem_world_run_for(sw.world, 1000000);
+    n->fail_job_at = 0;
+    swarm_meet(&sw, n, seed);
+    if (swarm_state(&sw, n) == TORRENT_ERROR) {
+        expect_why(&sw, n, "stopped by an error: injected failure");
+        session_resume(n->session, sw.world->now_us, sw.torrents[1]);
+        swarm_meet(&sw, n, seed);
+    }
+    assert_true(swarm_run_to_state(&sw, n, TORRENT_SEEDING, 100));
+    expect_why(&sw, n, "everything is here");
+    session_remove(n->session, sw.world->now_us, sw.torrents[1]);
+    expect_why(&sw, n, "stopping");
+    mem_world_run_for(sw.world, 10000000);
+    sw.torrents[1] = 0;
+    expect_why(&sw, n, "no such torrent");
+    swarm_free(&sw);
+}
+
 /* No room for another torrent, and no memory for one, are told apart. */
 static void test_too_many_torrents(void **state)
 {
@@ -328,6 +381,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_hashes_that_do_not_prove),
         cmocka_unit_test(test_rejecting_peer),
         cmocka_unit_test(test_too_many_torrents),
+        cmocka_unit_test(test_why_in_every_state),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

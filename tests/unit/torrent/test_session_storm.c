@@ -19,7 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TRACKER "http://tracker.example/announce"
+#define TRACKER     "http://tracker.example/announce"
+#define UDP_TRACKER "udp://tracker.example:80"
 
 static const enum content_version versions[] = {CONTENT_V1, CONTENT_V2, CONTENT_HYBRID};
 
@@ -48,9 +49,32 @@ static bool track(struct mem_world *w, struct mem_node *n, const char *url, uint
     return true;
 }
 
+/* The same over UDP (BEP 15): any connection id will do. */
+static size_t track_udp(struct mem_world *w, struct mem_node *n, struct bytes in, uint8_t *out)
+{
+    (void)n;
+    struct reader r = reader_init(in);
+    struct writer o = writer_init(out, 1500);
+    reader_take(&r, 8);
+    uint32_t action = reader_u32be(&r), transaction = reader_u32be(&r);
+    assert_true(r.err.code == ERR_OK && action <= 1);
+    writer_u32be(&o, action);
+    writer_u32be(&o, transaction);
+    if (action == 0) {
+        writer_u64be(&o, 0x1122334455667788u);
+        return writer_bytes(&o).len;
+    }
+    writer_u32be(&o, 60);
+    writer_u32be(&o, 1);
+    writer_u32be(&o, 1);
+    addr_write(&o, &w->nodes[0].addr);
+    return writer_bytes(&o).len;
+}
+
 static enum err_code add_magnet(struct swarm *sw, struct mem_node *n, struct torrent_params *p)
 {
     static const char tail[] = "&tr=http%3a%2f%2ftracker.example%2fannounce"
+                               "&tr=udp%3a%2f%2ftracker.example%3a80"
                                "&x.pe=peer.example:6881&x.pe=10.0.0.1:6881";
     struct buf link;
     struct magnet m;
@@ -73,7 +97,10 @@ static enum err_code add_info(struct swarm *sw, struct mem_node *n, struct torre
     enum err_code code = content_metainfo(sw->content, &n->mem, &p->info, NULL);
     if (code)
         return code;
+    /* The first of the two that answers is enough; who is first, the seed decides. */
     code = metainfo_add_tracker(p->info, TRACKER, 0);
+    if (!code)
+        code = metainfo_add_tracker(p->info, UDP_TRACKER, 0);
     if (!code)
         code = session_add(n->session, sw->world->now_us, p, &sw->torrents[n->index], &err);
     if (code)
@@ -191,6 +218,7 @@ static struct life life_new(const struct kind *k, uint64_t seed)
                                             .n_files = 2,
                                             .chunk_max = 30000});
     l.sw.world->fetch = track;
+    l.sw.world->datagram = track_udp;
     l.seed = swarm_node(&l.sw);
     l.subject = mem_world_add(l.sw.world);
     l.other = swarm_node(&l.sw);
