@@ -31,7 +31,7 @@ row() { # BUILD SECONDS TARGET
 }
 
 merge_one() { # BUILD TARGET
-	timeout 900 "$1/fuzz/fuzz_$2" -merge=1 -max_len=4096 "$root/fuzz/corpus/$2" "$1/corpus/$2" \
+	timeout 900 "$1/fuzz/fuzz_$2" -set_cover_merge=1 -use_counters=0 -max_len=8192 "$root/fuzz/corpus/$2" "$1/corpus/$2" \
 		>"$1/merge-$2.log" 2>&1 || echo "$2: merge failed, see $1/merge-$2.log"
 }
 
