@@ -443,7 +443,8 @@ static uint8_t *gather(struct block_files *f, uint64_t off, const struct bytes *
         f->scratch_cap = len;
     }
     for (size_t i = 0; i < n; i++) {
-        memcpy(f->scratch + at, parts[i].data, parts[i].len);
+        if (parts[i].len) /* an empty part may have no data */
+            memcpy(f->scratch + at, parts[i].data, parts[i].len);
         at += parts[i].len;
     }
     block_xor(f->key, off, f->scratch, len);
