@@ -1,6 +1,7 @@
 #!/bin/sh
-# run-benches.sh BUILD: runs every micro benchmark, then create and verify, the tracker, and swarms,
-# shoal beside what else is installed; the table of the swarms goes to BUILD/swarm.md.
+# run-benches.sh BUILD: runs every micro benchmark, counts instructions, then create and verify,
+# the tracker, and swarms, shoal beside what else is installed; the table of the swarms goes to
+# BUILD/swarm.md.
 set -eu
 build=$1
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -10,6 +11,8 @@ for name in $(sed -n "/^bench_programs = \[/,/^\]/s/^ *'\(.*\)',.*/\1/p" "$root/
 	echo "== $name"
 	"$build/bench/bench_$name"
 done
+echo "== instructions"
+"$root/bench/instructions.sh" "$build" || [ $? = 77 ]
 echo "== create and verify"
 SHOAL="$(cd "$build" && pwd)/shoal" python3 "$root/bench/hash.py" --cold "$build"
 echo "== tracker"

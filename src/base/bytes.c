@@ -1,4 +1,5 @@
 #include "base/bytes.h"
+#include <endian.h>
 #include <stdarg.h>
 
 struct bytes bytes_of(const void *data, size_t len)
@@ -107,10 +108,21 @@ void reader_copy(struct reader *r, void *out, size_t n)
         memset(out, 0, n);
 }
 
+/* The next n bytes; NULL once failed. n > 0 is a constant of the caller's, and all is in sight of the
+ * compiler: a number costs a comparison, a load and a swap. */
+static inline const uint8_t *reader_claim(struct reader *r, size_t n)
+{
+    if (r->err.code || n > r->len - r->pos)
+        return reader_take(r, n).data;
+    const uint8_t *at = r->buf + r->pos;
+    r->pos += n;
+    return at;
+}
+
 uint8_t reader_u8(struct reader *r)
 {
-    struct bytes view = reader_take(r, 1);
-    return view.len ? view.data[0] : 0;
+    const uint8_t *at = reader_claim(r, 1);
+    return at ? *at : 0;
 }
 
 uint8_t reader_peek_u8(const struct reader *r)
@@ -120,50 +132,56 @@ uint8_t reader_peek_u8(const struct reader *r)
 
 uint16_t reader_u16be(struct reader *r)
 {
-    uint8_t b[2];
-    reader_copy(r, b, sizeof b);
-    return (uint16_t)(b[0] << 8 | b[1]);
-}
-
-uint32_t reader_u32be(struct reader *r)
-{
-    uint8_t b[4];
-    reader_copy(r, b, sizeof b);
-    return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
-}
-
-uint64_t reader_u64be(struct reader *r)
-{
-    uint8_t b[8];
-    uint64_t v = 0;
-    reader_copy(r, b, sizeof b);
-    for (size_t i = 0; i < sizeof b; i++)
-        v = v << 8 | b[i];
-    return v;
+    const uint8_t *at = reader_claim(r, sizeof(uint16_t));
+    uint16_t v = 0;
+    if (at)
+        memcpy(&v, at, sizeof v);
+    return be16toh(v);
 }
 
 uint16_t reader_u16le(struct reader *r)
 {
-    uint8_t b[2];
-    reader_copy(r, b, sizeof b);
-    return (uint16_t)(b[1] << 8 | b[0]);
+    const uint8_t *at = reader_claim(r, sizeof(uint16_t));
+    uint16_t v = 0;
+    if (at)
+        memcpy(&v, at, sizeof v);
+    return le16toh(v);
+}
+
+uint32_t reader_u32be(struct reader *r)
+{
+    const uint8_t *at = reader_claim(r, sizeof(uint32_t));
+    uint32_t v = 0;
+    if (at)
+        memcpy(&v, at, sizeof v);
+    return be32toh(v);
 }
 
 uint32_t reader_u32le(struct reader *r)
 {
-    uint8_t b[4];
-    reader_copy(r, b, sizeof b);
-    return (uint32_t)b[3] << 24 | (uint32_t)b[2] << 16 | (uint32_t)b[1] << 8 | b[0];
+    const uint8_t *at = reader_claim(r, sizeof(uint32_t));
+    uint32_t v = 0;
+    if (at)
+        memcpy(&v, at, sizeof v);
+    return le32toh(v);
+}
+
+uint64_t reader_u64be(struct reader *r)
+{
+    const uint8_t *at = reader_claim(r, sizeof(uint64_t));
+    uint64_t v = 0;
+    if (at)
+        memcpy(&v, at, sizeof v);
+    return be64toh(v);
 }
 
 uint64_t reader_u64le(struct reader *r)
 {
-    uint8_t b[8];
+    const uint8_t *at = reader_claim(r, sizeof(uint64_t));
     uint64_t v = 0;
-    reader_copy(r, b, sizeof b);
-    for (size_t i = sizeof b; i-- > 0;)
-        v = v << 8 | b[i];
-    return v;
+    if (at)
+        memcpy(&v, at, sizeof v);
+    return le64toh(v);
 }
 
 enum err_code reader_end(struct reader *r)
@@ -225,51 +243,57 @@ void writer_fill(struct writer *w, uint8_t byte, size_t n)
 
 void writer_u8(struct writer *w, uint8_t v)
 {
-    writer_put(w, bytes_of(&v, 1));
-}
-
-static void writer_be(struct writer *w, uint64_t v, size_t n)
-{
-    uint8_t *out = writer_claim(w, n);
-    for (size_t i = n; out && i-- > 0; v >>= 8)
-        out[i] = (uint8_t)v;
-}
-
-static void writer_le(struct writer *w, uint64_t v, size_t n)
-{
-    uint8_t *out = writer_claim(w, n);
-    for (size_t i = 0; out && i < n; i++, v >>= 8)
-        out[i] = (uint8_t)v;
+    uint8_t *out = writer_claim(w, 1);
+    if (out)
+        *out = v;
 }
 
 void writer_u16be(struct writer *w, uint16_t v)
 {
-    writer_be(w, v, 2);
-}
-
-void writer_u32be(struct writer *w, uint32_t v)
-{
-    writer_be(w, v, 4);
-}
-
-void writer_u64be(struct writer *w, uint64_t v)
-{
-    writer_be(w, v, 8);
+    uint8_t *out = writer_claim(w, sizeof v);
+    v = htobe16(v);
+    if (out)
+        memcpy(out, &v, sizeof v);
 }
 
 void writer_u16le(struct writer *w, uint16_t v)
 {
-    writer_le(w, v, 2);
+    uint8_t *out = writer_claim(w, sizeof v);
+    v = htole16(v);
+    if (out)
+        memcpy(out, &v, sizeof v);
+}
+
+void writer_u32be(struct writer *w, uint32_t v)
+{
+    uint8_t *out = writer_claim(w, sizeof v);
+    v = htobe32(v);
+    if (out)
+        memcpy(out, &v, sizeof v);
 }
 
 void writer_u32le(struct writer *w, uint32_t v)
 {
-    writer_le(w, v, 4);
+    uint8_t *out = writer_claim(w, sizeof v);
+    v = htole32(v);
+    if (out)
+        memcpy(out, &v, sizeof v);
+}
+
+void writer_u64be(struct writer *w, uint64_t v)
+{
+    uint8_t *out = writer_claim(w, sizeof v);
+    v = htobe64(v);
+    if (out)
+        memcpy(out, &v, sizeof v);
 }
 
 void writer_u64le(struct writer *w, uint64_t v)
 {
-    writer_le(w, v, 8);
+    uint8_t *out = writer_claim(w, sizeof v);
+    v = htole64(v);
+    if (out)
+        memcpy(out, &v, sizeof v);
 }
 
 void writer_decimal(struct writer *w, uint64_t v)

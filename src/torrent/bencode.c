@@ -393,14 +393,25 @@ enum err_code bencode_check_keys(struct bencode_value v, bool must_be_sorted, st
 
 /* --- writing --------------------------------------------------------------------------------- */
 
+#define NUMBER_CAP 24u /* "i-9223372036854775808e" */
+
 void bencode_write_int(struct buf *b, int64_t v)
 {
-    buf_printf(b, "i%llde", (long long)v);
+    uint8_t text[NUMBER_CAP];
+    struct writer w = writer_init(text, sizeof text);
+    writer_str(&w, v < 0 ? "i-" : "i");
+    writer_decimal(&w, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
+    writer_u8(&w, 'e');
+    buf_put(b, writer_bytes(&w));
 }
 
 void bencode_write_str(struct buf *b, struct bytes s)
 {
-    buf_printf(b, "%zu:", s.len);
+    uint8_t text[NUMBER_CAP];
+    struct writer w = writer_init(text, sizeof text);
+    writer_decimal(&w, s.len);
+    writer_u8(&w, ':');
+    buf_put(b, writer_bytes(&w));
     buf_put(b, s);
 }
 
