@@ -1,7 +1,8 @@
 /* hash_files: a shared counter hands out spans of pieces; each worker takes them in groups that go
  * through the SHA units side by side. Small pieces: as many whole ones as fit the buffer, in long
  * reads. Large ones: up to SHA_LANES_MAX of them in step, a part of each at a time, so that what
- * is hashed was just read into the worker's cache however large the pieces are. */
+ * is hashed was just read into the worker's cache however large the pieces are. One read-ahead for
+ * all workers asks the disk for the data in order. */
 #include "store/hash_files.h"
 #include "base/size.h"
 #include "crypto/sha_lanes.h"
@@ -13,12 +14,17 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #define BUF_LEN       (512u << 10) /* ours: stays in L2; measured in docs/benchmarks.md */
 #define PART_LEN      (BUF_LEN / SHA_LANES_MAX) /* of a piece that goes in step with others */
-#define SPAN_LEN      (8u << 20) /* ours: what a worker takes at once, for sequential disks */
+#define SPAN_LEN      (8u << 20)                /* ours: what a worker takes at once */
+#define GROUP_LEN_MAX (256u << 20)              /* ours: of pieces in step; it is read ahead */
+#define AHEAD_LEN     (8u << 20)                /* ours: beyond what the workers have taken */
+#define AHEAD_LEN_MIN (1u << 20) /* ours: smaller files are not worth another open() */
+#define ADVICE_LEN    (1u << 20) /* ours: the system cuts long advice off at a device's limit */
 #define N_LEAVES_BUF  (BUF_LEN / MERKLE_BLOCK_LEN)
 #define N_THREADS_MAX 256u
 #define PROGRESS_NS   100000000l
@@ -33,19 +39,6 @@ struct stretch {
     uint8_t *to;
 };
 
-struct shared {
-    struct hash_files *h;
-    unsigned n_workers;
-    uint32_t n_pieces_span;  /* pieces a worker takes at once */
-    uint32_t n_pieces_group; /* of these, hashed side by side */
-    bool is_small;           /* a group of whole pieces fits the buffer */
-    _Atomic uint32_t next_piece;
-    _Atomic uint64_t done_len;
-    pthread_mutex_t lock;
-    pthread_cond_t ended;
-    unsigned n_running; /* under the lock */
-};
-
 /* A piece that goes in step with others; the files it is read from are its own, too, so that four
  * pieces in four files open each of them once. Small pieces are read through the first lane. */
 struct lane {
@@ -55,6 +48,22 @@ struct lane {
     uint32_t n_leaves;
     uint8_t *leaves; /* of the piece; of the first lane: at least N_LEAVES_BUF */
     struct sha1_state v1;
+};
+
+struct shared {
+    struct hash_files *h;
+    unsigned n_workers;
+    uint32_t n_pieces_span;  /* pieces a worker takes at once */
+    uint32_t n_pieces_group; /* of these, hashed side by side */
+    bool is_small;           /* a group of whole pieces fits the buffer */
+    _Atomic uint32_t next_piece;
+    _Atomic uint64_t done_len;
+    pthread_mutex_t ahead_lock;
+    struct lane ahead;    /* under ahead_lock: its file */
+    uint32_t ahead_piece; /* same: from here on nothing was asked for yet */
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    unsigned n_running; /* under the lock */
 };
 
 struct worker {
@@ -166,6 +175,60 @@ static size_t read_stretch(struct hash_files *h, struct lane *l, const struct st
     }
     return got;
 }
+
+/* --- reading ahead --------------------------------------------------------------------------- */
+
+/* A stretch that does not begin in the page cache is asked for. */
+static void advise(struct shared *s, const struct stretch *t)
+{
+    uint8_t byte;
+    struct iovec iov = {&byte, 1};
+    if (t->len == 0 || s->h->info->files[t->file].len < AHEAD_LEN_MIN ||
+        !open_file(s->h, &s->ahead, t->file) ||
+        preadv2(s->ahead.fd, &iov, 1, (off_t)t->off, RWF_NOWAIT) >= 0 || errno != EAGAIN)
+        return;
+    for (size_t off = 0; off < t->len; off += ADVICE_LEN)
+        posix_fadvise(s->ahead.fd, (off_t)(t->off + off), (off_t)size_min(t->len - off, ADVICE_LEN),
+                      POSIX_FADV_WILLNEED);
+}
+
+static void advise_pieces(struct shared *s, uint32_t first, uint32_t n)
+{
+    const struct layout *l = &s->h->info->layout;
+    struct stretch t = {0};
+    for (uint32_t i = first; i < first + n; i++) {
+        struct layout_walk walk = layout_walk(l, i, 0, layout_piece_len(l, i));
+        struct layout_run run;
+        while (layout_walk_next(&walk, &run)) {
+            if (run.is_pad)
+                continue;
+            if (t.len > 0 && t.file == run.file && t.off + t.len == run.file_off) {
+                t.len += run.len;
+                continue;
+            }
+            advise(s, &t);
+            t = (struct stretch){.file = run.file, .off = run.file_off, .len = run.len};
+        }
+    }
+    advise(s, &t);
+}
+
+/* The disk is asked for everything in order, though several workers read at several places, and
+ * pieces in step at several more: what comes before `end` and a little beyond is on its way. */
+static void read_ahead(struct shared *s, uint32_t end)
+{
+    const struct metainfo *m = s->h->info;
+    uint64_t until = u64_min(end + div_ceil(AHEAD_LEN, m->piece_len), m->n_pieces);
+    pthread_mutex_lock(&s->ahead_lock);
+    while (s->ahead_piece < until) {
+        uint32_t n = (uint32_t)u64_min(s->n_pieces_group, until - s->ahead_piece);
+        advise_pieces(s, s->ahead_piece, n);
+        s->ahead_piece += n;
+    }
+    pthread_mutex_unlock(&s->ahead_lock);
+}
+
+/* --- filling the buffer ---------------------------------------------------------------------- */
 
 /* What goes into the buffer: [begin, end) of the first piece, then others that follow on. */
 struct fill {
@@ -401,7 +464,9 @@ static void *work(void *arg)
         uint32_t first = atomic_fetch_add(&s->next_piece, s->n_pieces_span);
         if (first >= n_pieces || atomic_load(&s->h->is_cancelled))
             break;
-        hash_span(w, first, first + (uint32_t)u64_min(s->n_pieces_span, n_pieces - first));
+        uint32_t end = first + (uint32_t)u64_min(s->n_pieces_span, n_pieces - first);
+        read_ahead(s, end);
+        hash_span(w, first, end);
     }
     for (size_t i = 0; i < SHA_LANES_MAX; i++)
         if (w->lanes[i].fd >= 0)
@@ -493,7 +558,9 @@ static void make_plan(struct shared *s)
     uint64_t n = h->n_threads ? h->n_threads : hash_files_n_cores();
     n = u64_min(u64_min(n, N_THREADS_MAX), div_ceil(n_pieces * piece_len, BUF_LEN));
     s->is_small = piece_len <= PART_LEN;
-    uint64_t n_group = s->is_small ? BUF_LEN / piece_len : h->want_v1 ? SHA_LANES_MAX : 1;
+    uint64_t n_group = s->is_small ? BUF_LEN / piece_len : 1;
+    if (!s->is_small && h->want_v1)
+        n_group = u64_min(u64_max(GROUP_LEN_MAX / piece_len, 1), SHA_LANES_MAX);
     uint64_t n_groups = div_ceil(n_pieces, n_group);
     if (n_groups < 4 * n)
         n_groups = div_ceil(n_groups, n) * n;
@@ -540,7 +607,7 @@ static bool make_results(struct hash_files *h)
 enum err_code hash_files_run(struct hash_files *h, struct err *err)
 {
     const struct metainfo *m = h->info;
-    struct shared s = {.h = h};
+    struct shared s = {.h = h, .ahead = {.fd = -1}};
     if (!make_results(h))
         return no_memory(err);
     for (uint32_t i = 0; i < m->n_files; i++)
@@ -552,7 +619,11 @@ enum err_code hash_files_run(struct hash_files *h, struct err *err)
     pthread_cond_init(&s.ended, &attr);
     pthread_condattr_destroy(&attr);
     pthread_mutex_init(&s.lock, NULL);
+    pthread_mutex_init(&s.ahead_lock, NULL);
     enum err_code code = run(&s, err);
+    if (s.ahead.fd >= 0)
+        close(s.ahead.fd);
+    pthread_mutex_destroy(&s.ahead_lock);
     pthread_mutex_destroy(&s.lock);
     pthread_cond_destroy(&s.ended);
     return code;
