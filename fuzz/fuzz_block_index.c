@@ -1,5 +1,6 @@
-/* An index file that may hold anything: what is loaded is written anew and loads the same. The
- * first byte picks how checksums are made right, or nothing would get past them. */
+/* An index file that may hold anything: what is loaded is written anew and
+ * loads the same. The first byte picks how checksums are made right, or nothing
+ * would get past them. */
 #include "base/map.h"
 #include "store/block_index.h"
 #include <assert.h>
@@ -9,7 +10,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 #define SLOT_LEN   132u
-#define HEAD_LEN   16u
+#define HEAD_LEN   32u
 #define N_SEEN_MAX 1024u
 
 struct seen {
@@ -63,6 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         writer_str(&w, "shoalidx");
         writer_u32le(&w, 1);
         writer_u32le(&w, SLOT_LEN - 12);
+        writer_fill(&w, 0, 16); /* no mark */
     }
     writer_put(&w, bytes_of(data + 1, len - 1));
     if (data[0] & 1)

@@ -344,6 +344,11 @@ struct coins_cache *chainstate_coins(struct chainstate *s)
     return s->coins;
 }
 
+void chainstate_coins_stats(const struct chainstate *s, struct coins_cache_stats *out)
+{
+    coins_cache_stats(s->coins, out);
+}
+
 enum err_code chainstate_read_block(struct chainstate *s, uint32_t node, struct buf *out,
                                     struct err *err)
 {

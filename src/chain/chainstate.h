@@ -113,6 +113,8 @@ uint32_t chainstate_n_txs(const struct chainstate *s, uint32_t node);  /* 0: not
 uint64_t chainstate_n_chain_txs(const struct chainstate *s, uint32_t node);
 /* The coins cache; only at rest (no block in flight: after advance). */
 struct coins_cache *chainstate_coins(struct chainstate *s);
+/* Of the same, at any time. */
+void chainstate_coins_stats(const struct chainstate *s, struct coins_cache_stats *out);
 enum err_code chainstate_read_block(struct chainstate *s, uint32_t node, struct buf *out,
                                     struct err *err) MUST_USE;
 enum err_code chainstate_read_undo(struct chainstate *s, uint32_t node, struct arena *a,

@@ -11,6 +11,7 @@ enum cli_exit {
     EXIT_INCOMPLETE = 3, /* stopped before it was done; the same command goes on */
 };
 
+int cmd_bitcoin(int argc, char **argv);
 int cmd_create(int argc, char **argv);
 int cmd_get(int argc, char **argv);
 int cmd_magnet(int argc, char **argv);

@@ -16,6 +16,7 @@ static const struct {
     {"verify", cmd_verify, "compare data on disk with a torrent"},
     {"magnet", cmd_magnet, "the magnet link of a .torrent file"},
     {"tracker", cmd_tracker, "serve as a tracker, over HTTP and UDP"},
+    {"bitcoin", cmd_bitcoin, "check a Bitcoin chain and keep its coins"},
     {"sim", cmd_sim, "run swarms in a simulated network"},
     {NULL, NULL, NULL},
 };

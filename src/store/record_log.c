@@ -5,9 +5,12 @@
 #include <unistd.h>
 
 #define FILE_HEADER_LEN 16u
+#define MARK_LEN        16u
+#define SLOTS_OFF       (FILE_HEADER_LEN + MARK_LEN)
 #define SLOT_TAIL_LEN   12u
 #define CHUNK_N         4096u /* ours: slots read or written at once */
 #define FORMAT_VERSION  1u
+#define MARK_KEY        0x6c6f676d61726bu
 
 static_assert(RECORD_LOG_RECORD_LEN_MAX + SLOT_TAIL_LEN <= 512, "a slot is small");
 
@@ -18,9 +21,11 @@ struct record_log {
     int fd;
     size_t record_len, slot_len;
     uint64_t n, n_torn;
-    uint32_t batch; /* number of the last whole one */
+    uint64_t n_marked; /* at open: slots known to be on disk */
+    uint32_t batch;    /* number of the last whole one */
     bool is_loaded;
-    bool is_tail_dirty; /* bytes behind slot n that must go before the next append */
+    bool is_tail_dirty; /* bytes behind slot n that must go before the next append
+                       */
     uint8_t *chunk;     /* CHUNK_N slots */
 };
 
@@ -31,10 +36,11 @@ static uint64_t checksum(const struct record_log *l, uint64_t index, const uint8
 
 static uint64_t slot_off(const struct record_log *l, uint64_t index)
 {
-    return FILE_HEADER_LEN + index * l->slot_len;
+    return SLOTS_OFF + index * l->slot_len;
 }
 
-/* --- the file's head ------------------------------------------------------------------------- */
+/* --- the file's head
+ * ------------------------------------------------------------------------- */
 
 static void head_write(const struct record_log *l, uint8_t out[FILE_HEADER_LEN])
 {
@@ -45,31 +51,65 @@ static void head_write(const struct record_log *l, uint8_t out[FILE_HEADER_LEN])
     assert(writer_end(&w) == ERR_OK && w.pos == FILE_HEADER_LEN);
 }
 
-static enum err_code head_make(struct record_log *l, int fd, const char *name, struct err *err)
+static void mark_write(uint64_t n, uint8_t out[MARK_LEN])
 {
-    uint8_t head[FILE_HEADER_LEN];
+    struct writer w = writer_init(out, MARK_LEN);
+    writer_u64le(&w, n);
+    writer_u64le(&w, map_hash((struct map_seed){MARK_KEY, MARK_LEN}, out, 8));
+}
+
+/* How many slots were on disk; 0 when the mark itself is damaged. */
+static uint64_t mark_read(const uint8_t in[MARK_LEN])
+{
+    uint8_t want[MARK_LEN];
+    struct reader r = reader_init(bytes_of(in, MARK_LEN));
+    uint64_t n = reader_u64le(&r);
+    mark_write(n, want);
+    return memcmp(in, want, MARK_LEN) == 0 ? n : 0;
+}
+
+static enum err_code head_make(struct record_log *l, int fd, const char *name, uint64_t n,
+                               struct err *err)
+{
+    uint8_t head[SLOTS_OFF];
     head_write(l, head);
+    mark_write(n, head + FILE_HEADER_LEN);
     return disk_write(l->disk, fd, name, 0, &(struct bytes){head, sizeof head}, 1, err);
 }
 
-/* A file shorter than its head was being made when everything stopped: made again. */
+/* What was appended is on disk and stays valid without the mark: it failing
+ * changes nothing. */
+static void set_mark(struct record_log *l)
+{
+    uint8_t mark[MARK_LEN];
+    struct err ignored = {0};
+    mark_write(l->n, mark);
+    if (disk_write(l->disk, l->fd, l->name, FILE_HEADER_LEN, &(struct bytes){mark, sizeof mark}, 1,
+                   &ignored))
+        return;
+}
+
+/* A file shorter than its head was being made when everything stopped: made
+ * again. */
 static enum err_code head_check(struct record_log *l, struct err *err)
 {
-    uint8_t want[FILE_HEADER_LEN], got[FILE_HEADER_LEN];
+    uint8_t want[FILE_HEADER_LEN], got[SLOTS_OFF];
     uint64_t len;
     enum err_code code = disk_file_len(l->fd, &len, err);
     if (code)
         return code;
-    if (len < FILE_HEADER_LEN) {
-        code = head_make(l, l->fd, l->name, err);
+    if (len < SLOTS_OFF) {
+        code = head_make(l, l->fd, l->name, 0, err);
         if (!code)
             code = disk_sync(l->disk, l->fd, l->name, err);
         return code ? code : disk_sync_dir(l->disk, err);
     }
     head_write(l, want);
     code = disk_read(l->fd, 0, got, sizeof got, err);
-    if (!code && memcmp(want, got, sizeof got) != 0)
+    if (!code && memcmp(want, got, sizeof want) != 0)
         code = err_set_at(err, ERR_MALFORMED, "not a log of this kind and version", 0, 0, 0);
+    if (!code)
+        l->n_marked = mark_read(got + FILE_HEADER_LEN);
     return code;
 }
 
@@ -111,7 +151,9 @@ void record_log_close(struct record_log *l)
     free(l);
 }
 
-/* --- loading --------------------------------------------------------------------------------- */
+/* --- loading
+ * ---------------------------------------------------------------------------------
+ */
 
 /* What a walk over the slots found. */
 struct walk {
@@ -161,7 +203,7 @@ static enum err_code walk_all(struct record_log *l, struct walk *k, struct err *
     enum err_code code = disk_file_len(l->fd, &len, err);
     if (code)
         return code;
-    k->n_slots = (len - FILE_HEADER_LEN) / l->slot_len;
+    k->n_slots = (len - SLOTS_OFF) / l->slot_len;
     for (uint64_t at = 0; at < k->n_slots; at += n) {
         code = read_chunk(l, at, k->n_slots, &n, err);
         if (code)
@@ -188,7 +230,8 @@ static enum err_code deliver(struct record_log *l, bool (*each)(void *ctx, const
     return ERR_OK;
 }
 
-/* Bytes behind the last whole batch go, so that nothing old can follow what comes next. */
+/* Bytes behind the last whole batch go, so that nothing old can follow what
+ * comes next. */
 static enum err_code cut_tail(struct record_log *l, struct err *err)
 {
     if (!l->is_tail_dirty)
@@ -206,7 +249,7 @@ enum err_code record_log_load(struct record_log *l, bool (*each)(void *ctx, cons
     enum err_code code = walk_all(l, &k, err);
     if (code)
         return code;
-    if (k.is_damaged)
+    if (k.is_damaged || k.n_good < l->n_marked)
         return err_set_at(err, ERR_MALFORMED, "damaged record in a log", slot_off(l, k.n_seen), 0,
                           0);
     l->n = k.n_good;
@@ -217,7 +260,9 @@ enum err_code record_log_load(struct record_log *l, bool (*each)(void *ctx, cons
     return code ? code : deliver(l, each, ctx, err);
 }
 
-/* --- appending ------------------------------------------------------------------------------- */
+/* --- appending
+ * -------------------------------------------------------------------------------
+ */
 
 /* The slot for record number index into out. */
 static void slot_write(const struct record_log *l, uint64_t index, const uint8_t *record,
@@ -266,17 +311,21 @@ enum err_code record_log_append(struct record_log *l, const uint8_t *records, si
     l->is_tail_dirty = false;
     l->n += n;
     l->batch++;
+    l->n_marked = l->n;
+    set_mark(l);
     return ERR_OK;
 }
 
-/* --- compaction ------------------------------------------------------------------------------ */
+/* --- compaction
+ * ------------------------------------------------------------------------------
+ */
 
 static enum err_code write_new(struct record_log *l, int fd, const char *name, size_t n,
                                void (*get)(void *ctx, size_t i, uint8_t *out), void *ctx,
                                struct err *err)
 {
     size_t n_chunk;
-    enum err_code code = head_make(l, fd, name, err);
+    enum err_code code = head_make(l, fd, name, n, err);
     for (size_t at = 0; at < n && !code; at += n_chunk) {
         n_chunk = size_min(CHUNK_N, n - at);
         for (size_t i = 0; i < n_chunk; i++) {
@@ -314,7 +363,7 @@ enum err_code record_log_rewrite(struct record_log *l, size_t n,
     }
     close(l->fd);
     l->fd = fd;
-    l->n = n;
+    l->n = l->n_marked = n;
     l->batch = n > 0;
     l->is_loaded = true;
     l->is_tail_dirty = false;

@@ -7,7 +7,8 @@
 
 #define LEN 20u
 
-/* The n-th operation that changes something fails; writes are cut to cut_len before. */
+/* The n-th operation that changes something fails; writes are cut to cut_len
+ * before. */
 struct fault {
     uint64_t n, fail_at;
     size_t cut_len;
@@ -124,7 +125,16 @@ static void keeps_batches_in_order(void **state)
     world_free(w);
 }
 
-/* A batch of three cut off at every byte: it is there whole or not at all, and the log goes on. */
+/* As if the process had ended before the batch was synced. */
+static void forget_mark(const struct world *w)
+{
+    int fd = open(w->path, O_WRONLY | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, "0123456789abcdef", 16, 16), 16);
+    close(fd);
+}
+
+/* A batch of three cut off at every byte: it is there whole or not at all, and
+ * the log goes on. */
 static void a_torn_batch_never_was(void **state)
 {
     struct world *w = world_new();
@@ -134,6 +144,7 @@ static void a_torn_batch_never_was(void **state)
     assert_int_equal(append(w, 2, 3), ERR_OK);
     uint64_t after = file_len(w);
     for (uint64_t len = after; len-- > before;) {
+        forget_mark(w);
         assert_int_equal(truncate(w->path, (off_t)len), 0);
         assert_int_equal(reopen(w), ERR_OK);
         assert_seen(w, 2);
@@ -145,7 +156,8 @@ static void a_torn_batch_never_was(void **state)
     world_free(w);
 }
 
-/* Sectors reach the disk in any order: a hole in the last batch is a torn batch as well. */
+/* Sectors reach the disk in any order: a hole in the last batch is a torn batch
+ * as well. */
 static void a_hole_in_the_last_batch_is_torn(void **state)
 {
     struct world *w = world_new();
@@ -153,6 +165,7 @@ static void a_hole_in_the_last_batch_is_torn(void **state)
     assert_int_equal(append(w, 0, 2), ERR_OK);
     uint64_t before = file_len(w);
     assert_int_equal(append(w, 2, 3), ERR_OK);
+    forget_mark(w);
     int fd = open(w->path, O_WRONLY | O_CLOEXEC);
     assert_int_equal(pwrite(fd, "\0\0\0\0\0", 5, (off_t)before + 1), 5);
     close(fd);
@@ -169,20 +182,26 @@ static void damage_in_the_middle_is_named(void **state)
     (void)state;
     assert_int_equal(append(w, 0, 2), ERR_OK);
     assert_int_equal(append(w, 2, 2), ERR_OK);
-    uint64_t len = file_len(w), slot = (len - 16) / 4;
+    uint64_t len = file_len(w), slot = (len - 32) / 4;
     int fd = open(w->path, O_RDWR | O_CLOEXEC);
-    for (uint64_t at = 16; at < 16 + 2 * slot; at++) { /* every byte of the first batch */
+    for (uint64_t at = 32; at < len; at++) { /* every byte: all of it was on disk */
         uint8_t byte, turned;
         assert_int_equal(pread(fd, &byte, 1, (off_t)at), 1);
         turned = byte ^ 0x10;
         assert_int_equal(pwrite(fd, &turned, 1, (off_t)at), 1);
         w->n_seen = 0;
         assert_int_equal(record_log_load(w->log, see, w, &err), ERR_MALFORMED);
-        assert_int_equal(err.at, 16 + (at - 16) / slot * slot);
+        assert_int_equal(err.at, 32 + (at - 32) / slot * slot);
         assert_int_equal(w->n_seen, 0);
         assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
     }
     close(fd);
+    assert_int_equal(truncate(w->path, (off_t)len - 1), 0);
+    assert_int_equal(reopen(w), ERR_MALFORMED);
+    world_free(w);
+    w = world_new();
+    assert_int_equal(append(w, 0, 2), ERR_OK);
+    assert_int_equal(append(w, 2, 2), ERR_OK);
     assert_int_equal(file_len(w), len);
     assert_int_equal(reopen(w), ERR_OK);
     assert_seen(w, 4);
@@ -208,7 +227,8 @@ static void get(void *ctx, size_t i, uint8_t *out)
     record_of((uint32_t)i, out);
 }
 
-/* Every operation of an append and of a rewrite fails once, writes after 0 to 30 bytes. */
+/* Every operation of an append and of a rewrite fails once, writes after 0 to
+ * 30 bytes. */
 static void a_full_disk_costs_nothing_that_was_there(void **state)
 {
     (void)state;

@@ -1,0 +1,307 @@
+"""shoal bitcoin: chains from files come to exactly the tip and coins that Bitcoin Core came to, in any order, through
+invalid branches, kill -9 and damage."""
+
+import json
+import lzma
+import os
+import random
+import signal
+import struct
+import subprocess
+import time
+
+from systemlib import SHOAL, Run, Skip, main, wait_for
+
+ROOT = os.environ.get("SHOAL_SOURCE_ROOT", ".")
+SMALL = os.path.join(ROOT, "tests", "vectors", "chains", "regtest-small-1.dat")
+MIXED = os.path.join(ROOT, "..", "shared", "chains", "regtest-mixed-1.dat")
+MAGIC = bytes.fromhex("fabfb5da")
+N_KILLS = int(os.environ.get("SHOAL_N_KILLS", "50"))
+
+
+class Chain:
+    """A chain with what Bitcoin Core says of it."""
+
+    def __init__(self, path):
+        if os.path.exists(path + ".xz"):
+            self.raw = lzma.open(path + ".xz").read()
+        elif os.path.exists(path + ".zst"):
+            self.raw = subprocess.run(["zstd", "-dcq", path + ".zst"], stdout=subprocess.PIPE, check=True).stdout
+        else:
+            raise Skip(f"{path} is not here")
+        with open(path + ".json", encoding="utf-8") as f:
+            self.facts = json.load(f)
+        self.blocks, at = [], 0
+        while at < len(self.raw):
+            n = struct.unpack_from("<I", self.raw, at + 4)[0]
+            self.blocks.append(self.raw[at + 8:at + 8 + n])
+            at += 8 + n
+
+
+def stream(blocks):
+    return b"".join(MAGIC + struct.pack("<I", len(b)) + b for b in blocks)
+
+
+def write(path, data):
+    with open(path, "wb") as f:
+        f.write(data)
+    return path
+
+
+def bitcoin(place, command, *args, expect=0, datadir="chain", seconds=200):
+    """stdout (parsed when --json is among args) of one command on regtest."""
+    full = [SHOAL, "bitcoin", command, "-n", "regtest", "-d", place.path(datadir), *args]
+    r = subprocess.run(full, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                       timeout=seconds, check=False)
+    assert r.returncode == expect, f"{full[2:]}: exit code {r.returncode}: {r.stdout[-500:]}{r.stderr[-500:]}"
+    if "--json" not in args:
+        return r.stdout + r.stderr
+    if command == "import":
+        return [json.loads(line) for line in r.stdout.splitlines()]
+    return json.loads(r.stdout)
+
+
+def bitcoin_plain(*args):
+    return json.loads(subprocess.run([SHOAL, "bitcoin", *args], stdout=subprocess.PIPE, timeout=60, check=True).stdout)
+
+
+def same_end(place, facts, datadir="chain"):
+    """The chain stands where Bitcoin Core stood, with the same coins."""
+    info = bitcoin(place, "info", "--json", datadir=datadir)
+    assert (info["blocks"], info["bestblockhash"]) == (facts["height"], facts["tip"]), info
+    stats = bitcoin(place, "coins-stats", "--json", datadir=datadir)
+    assert stats["txouts"] == facts["utxo_count"], stats
+    assert round(stats["total_amount"] * 1e8) == facts["utxo_amount_sat"], stats
+    assert stats["hash_serialized_3"] == facts["utxo_hash_serialized_3"], stats
+    assert stats["muhash"] == facts["utxo_muhash"], stats
+
+
+def small_chain_in_order(place):
+    chain = Chain(SMALL)
+    path = write(place.path("chain.dat"), chain.raw)
+    text = bitcoin(place, "import", path, "--keep-going")
+    assert f"height {chain.facts['height']}" in text
+    same_end(place, chain.facts)
+    assert "151 blocks are good" in bitcoin(place, "verify", "--blocks", "0")
+    # Once more: nothing is new.
+    done = bitcoin(place, "import", path, "--keep-going", "--json")[-1]
+    assert done["event"] == "done" and done["stored"] == 0
+    same_end(place, chain.facts)
+
+
+def after_each_block(place):
+    """Block by block: the tip after each, and Bitcoin Core's reason for each that is refused."""
+    chain = Chain(SMALL)
+    path = write(place.path("chain.dat"), chain.raw)
+    events = bitcoin(place, "import", path, "--keep-going", "--one-by-one", "--json", "--coins-cache", "64K")
+    tips = {e["block"]: e["bestblockhash"] for e in events if e["event"] == "tip"}
+    exceptions = {e["block"]: e["tip_after"] for e in chain.facts["tip_exceptions"]}
+    assert len(tips) == len(chain.blocks)
+    for block, tip in tips.items():
+        assert tip == exceptions.get(block, block), f"after {block} the tip is {tip}"
+    refused = {e["hash"]: e for e in events if e["event"] == "invalid"}
+    n = 0
+    for branch in chain.facts["branches"]:
+        for block, reason in zip(branch["side"], branch.get("core_reasons", [])):
+            assert (block in refused) == (reason is not None), block
+            if reason:
+                n += 1
+                assert refused[block]["reject-reason"] == reason.split(" (")[0], (reason, refused[block])
+    assert n == len(refused) > 0
+    script = next(e for e in refused.values() if e["reject-reason"].startswith("block-script"))
+    assert script["tx"] > 0 and script["vin"] >= 0 and script["height"] > 100
+    same_end(place, chain.facts)
+    tips = bitcoin(place, "forks", "--json")
+    assert [t["status"] for t in tips].count("active") == 1
+    assert [t["status"] for t in tips].count("invalid") == 4
+
+
+def stops_at_an_invalid_block(place):
+    chain = Chain(SMALL)
+    path = write(place.path("chain.dat"), chain.raw)
+    text = bitcoin(place, "import", path, "--one-by-one", expect=1)
+    assert "block-script-verify-flag-failed" in text and "transaction 39, input 3" in text, text
+    assert bitcoin(place, "info", "--json")["blocks"] == 107
+    # Told to go on, it comes to the end.
+    bitcoin(place, "import", path, "--one-by-one", "--keep-going")
+    same_end(place, chain.facts)
+
+
+def any_order(place):
+    chain = Chain(SMALL)
+    for seed in range(3):
+        blocks = list(chain.blocks)
+        random.Random(seed).shuffle(blocks)
+        half = len(blocks) // 2
+        a = write(place.path("a.dat"), b"garbage" + stream(blocks[:half]))
+        b = write(place.path("b.dat"), stream(blocks[half:]) + bytes(1000))
+        datadir = f"chain{seed}"
+        events = bitcoin(place, "import", a, b, "--keep-going", "--json", datadir=datadir)
+        assert [e["len"] for e in events if e["event"] == "damaged"] == [7]
+        assert events[-1]["waiting"] == 0
+        same_end(place, chain.facts, datadir)
+
+
+def other_peoples_files(place):
+    """blk00000.dat with the xor.dat of Bitcoin Core beside it; damage is named and passed over."""
+    chain = Chain(SMALL)
+    folder = place.folder("core")
+    key = bytes(range(1, 9))
+    plain = bytearray(stream(chain.blocks[:-1]))
+    last = stream(chain.blocks[-1:])
+    at = len(plain)
+    damaged = bytearray(last)
+    damaged[4] ^= 0x55  # the length
+    plain += damaged + last
+    write(os.path.join(folder, "xor.dat"), key)
+    path = write(os.path.join(folder, "blk00000.dat"), bytes(b ^ key[i % 8] for i, b in enumerate(plain)))
+    events = bitcoin(place, "import", path, "--keep-going", "--json")
+    bad = [e for e in events if e["event"] == "damaged"]
+    assert bad and all(at <= e["offset"] <= at + len(last) for e in bad), bad
+    same_end(place, chain.facts)
+    # Our own block files are such files too.
+    own = os.path.join(place.path("chain"), "regtest", "blocks")
+    assert os.path.getsize(os.path.join(own, "xor.dat")) == 8
+    bitcoin(place, "import", os.path.join(own, "blk00000.dat"), "--keep-going", datadir="again")
+    same_end(place, chain.facts, "again")
+
+
+def killed(place):
+    """kill -9 at random moments, with coins going to disk all the time; the next run goes on."""
+    chain = Chain(SMALL)
+    path = write(place.path("chain.dat"), chain.raw)
+    rng, heights = random.Random(20), []
+    args = [SHOAL, "bitcoin", "import", path, "-n", "regtest", "-d", place.path("chain"), "--keep-going",
+            "--coins-cache", "64K"]
+    begin = time.monotonic()
+    bitcoin(place, "import", path, "--keep-going", "--coins-cache", "64K", datadir="timing")
+    whole = time.monotonic() - begin
+    for n in range(N_KILLS):
+        process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        time.sleep(rng.random() * whole * 0.7)
+        process.kill()
+        _, text = process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL), text
+        if n % 10 == 9 or process.returncode == 0:
+            heights.append(bitcoin(place, "info", "--json")["blocks"])
+        if process.returncode == 0 and n < N_KILLS - 1:
+            subprocess.run(["rm", "-r", place.path("chain")], check=True)
+    print(f"    {N_KILLS} kills within {whole:.1f} s; heights seen: {heights}")
+    bitcoin(place, "import", path, "--keep-going")
+    same_end(place, chain.facts)
+    assert "blocks are good" in bitcoin(place, "verify", "--blocks", "0")
+
+
+def interrupted(place):
+    chain = Chain(SMALL)
+    path = write(place.path("chain.dat"), chain.raw)
+    run = Run(place, "bitcoin", "import", path, "-n", "regtest", "-d", place.path("chain"), "--json", "--keep-going",
+              "--one-by-one")
+    wait_for("some blocks", lambda: len(run.saw("tip")) > 20, 60)
+    run.signal(signal.SIGINT)
+    code = run.wait(60)
+    assert code == 3, code
+    last = run.saw("stopped")[-1]
+    info = bitcoin(place, "info", "--json")
+    assert info["blocks"] == last["blocks"] > 0 and info["bestblockhash"] == last["bestblockhash"]
+    bitcoin(place, "import", path, "--keep-going")
+    same_end(place, chain.facts)
+
+
+def what_the_user_says(place):
+    chain = Chain(SMALL)
+    path = write(place.path("chain.dat"), chain.raw)
+    bitcoin(place, "import", path, "--keep-going", "--one-by-one")
+    block = bitcoin(place, "block", "100", "--json")
+    before = bitcoin(place, "coins-stats", "--json")
+    after = bitcoin(place, "invalidate", block["hash"], "--json")
+    assert after == {"blocks": 99, "bestblockhash": block["previousblockhash"]}, after
+    assert bitcoin(place, "block", block["hash"], "--json")["confirmations"] == -1
+    after = bitcoin(place, "reconsider", block["hash"], "--json")
+    assert after["bestblockhash"] == chain.facts["tip"]
+    assert bitcoin(place, "coins-stats", "--json") == before
+    # A branch that lost with as much work as its rival had: preferred, once all that has more is out of the way.
+    equal = [b for b in chain.facts["branches"] if b["type"] == "lose-equal"][-1]
+    height, side_tip = equal["fork_height"] + len(equal["side"]), equal["side"][-1]
+    against = []
+    while bitcoin(place, "info", "--json")["blocks"] > height:
+        against.append(bitcoin(place, "block", str(height + 1), "--json")["hash"])
+        bitcoin(place, "invalidate", against[-1])
+    if bitcoin(place, "info", "--json")["bestblockhash"] != side_tip:
+        after = bitcoin(place, "precious", side_tip, "--json")
+        assert after["bestblockhash"] == side_tip, after
+    for block in against:
+        bitcoin(place, "reconsider", block)
+    same_end(place, chain.facts)
+
+
+def shows(place):
+    chain = Chain(SMALL)
+    path = write(place.path("chain.dat"), chain.raw)
+    bitcoin(place, "import", path, "--keep-going")
+    block = bitcoin(place, "block", chain.facts["tip"], "--json")
+    assert block["height"] == 150 and block["confirmations"] == 1 and block["nTx"] == len(block["tx"])
+    assert "fee" not in block["tx"][0] and all(t["fee"] >= 0 for t in block["tx"][1:])
+    txid = block["tx"][-1]["txid"]
+    tx = bitcoin(place, "tx", txid, "--json")
+    assert tx["blockhash"] == block["hash"] and tx["hex"] == block["tx"][-1]["hex"]
+    assert bitcoin(place, "tx", txid, "--block", "150", "--json") == tx
+    bitcoin(place, "tx", txid, "--block", "149", expect=1)
+    bitcoin(place, "block", "151", expect=1)
+    bitcoin(place, "block", "zz", expect=1)
+    odds = bitcoin_plain("confirmations", "6", "--attacker", "0.1", "--json")
+    assert abs(odds["nakamoto"] - 0.0002428) < 1e-6 and abs(odds["exact"] - 0.0005914) < 1e-6, odds
+    bitcoin(place, "nonsense", expect=2)
+    bitcoin(place, "info", "--prune", "1M", expect=2)
+    bitcoin(place, "import", expect=2)
+    bitcoin(place, "import", place.path("absent.dat"), expect=1)
+
+
+def reindexed(place):
+    chain = Chain(SMALL)
+    path = write(place.path("chain.dat"), chain.raw)
+    bitcoin(place, "import", path, "--keep-going", "--one-by-one")
+    bitcoin(place, "reindex")
+    same_end(place, chain.facts)
+    folder = os.path.join(place.path("chain"), "regtest")
+    # The index damaged, then gone.
+    with open(os.path.join(folder, "index", "index.log"), "r+b") as f:
+        f.seek(200)
+        f.write(b"xxxx")
+    assert "reindex" in bitcoin(place, "info", expect=1)
+    bitcoin(place, "reindex")
+    same_end(place, chain.facts)
+    os.remove(os.path.join(folder, "blocks", "files.log"))
+    assert "reindex" in bitcoin(place, "info", expect=1)
+    bitcoin(place, "reindex")
+    same_end(place, chain.facts)
+    # A block damaged on disk: named, left out, and brought back by another import.
+    with open(os.path.join(folder, "blocks", "blk00000.dat"), "r+b") as f:
+        f.seek(os.path.getsize(f.name) // 2)
+        f.write(bytes(8))
+    text = bitcoin(place, "reindex")
+    assert "blk00000.dat: offset" in text and "left out" in text, text
+    assert bitcoin(place, "info", "--json")["blocks"] < 150
+    bitcoin(place, "import", path, "--keep-going")
+    same_end(place, chain.facts)
+
+
+def one_at_a_time(place):
+    chain = Chain(SMALL)
+    path = write(place.path("chain.dat"), chain.raw)
+    run = Run(place, "bitcoin", "import", path, "-n", "regtest", "-d", place.path("chain"), "--json", "--keep-going",
+              "--one-by-one")
+    wait_for("some blocks", lambda: len(run.saw("tip")) > 3, 60)
+    assert "in use" in bitcoin(place, "info", expect=1)
+    run.wait(120)
+
+
+def mixed_chain(place):
+    chain = Chain(MIXED)
+    path = write(place.path("chain.dat"), chain.raw)
+    bitcoin(place, "import", path, "--keep-going", "--coins-cache", "2M", seconds=280)
+    same_end(place, chain.facts)
+
+
+main([small_chain_in_order, after_each_block, stops_at_an_invalid_block, any_order, other_peoples_files, interrupted,
+      what_the_user_says, shows, reindexed, one_at_a_time, killed, mixed_chain])
