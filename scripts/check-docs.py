@@ -20,7 +20,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 MAKE = re.compile(r"(?:^|[`$]\s*)make ((?:[a-z][a-z-]*\s*)+)(?=[`#]|$)", re.MULTILINE)
 PATH = re.compile(r"^(?:src|scripts|tests|docs|bench|fuzz|examples|include|man)/[\w./-]+$")
-COMMAND = re.compile(r"^  ([a-z]+)\s", re.MULTILINE)
+COMMAND = re.compile(r"^  ([a-z][a-z-]*)\s", re.MULTILINE)
 OPTION = re.compile(r"--[a-z0-9][a-z0-9-]*")
 
 
@@ -60,7 +60,13 @@ def check_program(shoal, man):
         yield f"{shoal} --help lists no commands"
     known = set(OPTION.findall(help_of(shoal)))
     for command in commands:
-        known |= set(OPTION.findall(help_of(shoal, command)))
+        own = help_of(shoal, command)
+        known |= set(OPTION.findall(own))
+        if "COMMAND" in own.split("\n")[0]:  # one with commands of its own
+            for inner in COMMAND.findall(own):
+                known |= set(OPTION.findall(help_of(shoal, command, inner)))
+                if not re.search(rf"\b{inner}\b", text):
+                    yield f"man page: has no {command} {inner}"
         if f"shoal {command}" not in text:
             yield f"man page: has no \"shoal {command}\""
     for option in sorted(set(OPTION.findall(text)) - known):

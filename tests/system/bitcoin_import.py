@@ -76,6 +76,47 @@ def same_end(place, facts, datadir="chain"):
     assert stats["muhash"] == facts["utxo_muhash"], stats
 
 
+def coins(place):
+    stats = bitcoin(place, "coins-stats", "--json")
+    del stats["disk_size"]
+    return stats
+
+
+def snapshots(place):
+    """Written, refused when anything is wrong, loaded, gone on from, validated from the first block."""
+    chain = Chain(SMALL)
+    whole = write(place.path("chain.dat"), chain.raw)
+    bitcoin(place, "import", whole, "--keep-going")
+    told = bitcoin(place, "invalidate", "121", "--json")
+    path, coins_hash = place.path("utxo.dat"), None
+    dumped = bitcoin(place, "dump-snapshot", path, "--json")
+    assert dumped["base_hash"] == told["bestblockhash"] and dumped["base_height"] == 120
+    coins_hash = dumped["txoutset_hash"]
+    stats = coins(place)
+    assert stats["hash_serialized_3"] == coins_hash and stats["txouts"] == dumped["coins_written"]
+    bitcoin(place, "dump-snapshot", path, expect=1)  # never over a file
+    load = ("load-snapshot", path, whole, "--hash", coins_hash)
+    assert "header is not known" in bitcoin(place, "load-snapshot", path, expect=1, datadir="fresh")
+    assert "no hash is known" in bitcoin(place, "load-snapshot", path, whole, expect=1, datadir="fresh")
+    assert "hash to" in bitcoin(place, *load[:-1], "00" * 32, expect=1, datadir="fresh")
+    with open(path, "rb") as f:
+        data = f.read()
+    for at in (0, 5, 8, 20, 45, len(data) // 2, len(data) - 1):
+        bad = write(place.path("bad.dat"), data[:at] + bytes([data[at] ^ 1]) + data[at + 1:])
+        bitcoin(place, "load-snapshot", bad, whole, "--hash", coins_hash, expect=1, datadir="fresh")
+    bitcoin(place, "load-snapshot", write(place.path("bad.dat"), data[:-1]), whole, "--hash", coins_hash, expect=1,
+            datadir="fresh")
+    assert bitcoin(place, "info", "--json", datadir="fresh")["blocks"] == 0
+    bitcoin(place, *load, datadir="fresh")
+    assert bitcoin(place, "info", "--json", datadir="fresh")["blocks"] == 120
+    assert "the next block is not here" in bitcoin(place, "load-snapshot", "--validate", expect=3, datadir="fresh")
+    bitcoin(place, "import", whole, "--keep-going", datadir="fresh")
+    same_end(place, chain.facts, "fresh")
+    assert "is right" in bitcoin(place, "load-snapshot", "--validate", datadir="fresh")
+    same_end(place, chain.facts, "fresh")
+    assert "already as far" in bitcoin(place, *load, expect=1, datadir="fresh")
+
+
 def small_chain_in_order(place):
     chain = Chain(SMALL)
     path = write(place.path("chain.dat"), chain.raw)
@@ -213,13 +254,13 @@ def what_the_user_says(place):
     path = write(place.path("chain.dat"), chain.raw)
     bitcoin(place, "import", path, "--keep-going", "--one-by-one")
     block = bitcoin(place, "block", "100", "--json")
-    before = bitcoin(place, "coins-stats", "--json")
+    before = coins(place)
     after = bitcoin(place, "invalidate", block["hash"], "--json")
     assert after == {"blocks": 99, "bestblockhash": block["previousblockhash"]}, after
     assert bitcoin(place, "block", block["hash"], "--json")["confirmations"] == -1
     after = bitcoin(place, "reconsider", block["hash"], "--json")
     assert after["bestblockhash"] == chain.facts["tip"]
-    assert bitcoin(place, "coins-stats", "--json") == before
+    assert coins(place) == before
     # A branch that lost with as much work as its rival had: preferred, once all that has more is out of the way.
     equal = [b for b in chain.facts["branches"] if b["type"] == "lose-equal"][-1]
     height, side_tip = equal["fork_height"] + len(equal["side"]), equal["side"][-1]
@@ -304,4 +345,4 @@ def mixed_chain(place):
 
 
 main([small_chain_in_order, after_each_block, stops_at_an_invalid_block, any_order, other_peoples_files, interrupted,
-      what_the_user_says, shows, reindexed, one_at_a_time, killed, mixed_chain])
+      what_the_user_says, snapshots, shows, reindexed, one_at_a_time, killed, mixed_chain])

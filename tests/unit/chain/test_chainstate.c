@@ -518,8 +518,47 @@ static void random_lives(void **state)
     assert_true(all.n_coin_writes > 100 && n_crashes > 100 && n_failures > 200);
 }
 
+static uint32_t make_right_block(struct life *l, uint32_t parent)
+{
+    for (;;) {
+        make_block(l, parent);
+        if (l->b[l->n - 1].is_right)
+            return l->n - 1;
+        buf_clear(&l->b[--l->n].raw);
+    }
+}
+
+/* A longer branch is fed behind a shorter one: when it takes over, all that may be in flight is
+ * taken by its later blocks, and its first ones must be read again. */
+static void a_branch_fed_whole_takes_over(void **state)
+{
+    static struct life l;
+    struct err err = {0};
+    struct reject r;
+    (void)state;
+    for (uint32_t n_short = 1; n_short < 8; n_short++) {
+        uint32_t tip = 0;
+        bool is_done = false;
+        begin(&l, n_short, 1 << 20);
+        for (uint32_t i = 0; i < n_short; i++)
+            tip = make_right_block(&l, tip);
+        tip = 0;
+        for (uint32_t i = 0; i < n_short + 10; i++)
+            tip = make_right_block(&l, tip);
+        for (uint32_t i = 1; i < l.n; i++)
+            assert_int_equal(chainstate_feed(l.s, buf_bytes(&l.b[i].raw), CLOCK_S, &r),
+                             VERDICT_VALID);
+        for (uint32_t i = 0; i < 100 && !is_done; i++)
+            assert_int_equal(chainstate_advance(l.s, 0, &is_done, &err), ERR_OK);
+        assert_true(is_done);
+        assert_int_equal(chainstate_tip(l.s), node_of(&l, tip));
+        end(&l);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(random_lives)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(random_lives),
+                                       cmocka_unit_test(a_branch_fed_whole_takes_over)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
