@@ -320,11 +320,14 @@ static bool read_into_window(struct chainstate *s, uint32_t node, struct err *er
     return true;
 }
 
+/* With nothing in the window one block is always read: what is in flight may all be stored blocks
+ * that come after it. */
 static bool fill_one(struct chainstate *s, uint32_t node, struct err *err)
 {
     struct chain_block *b = hot_find(s, node);
     if (!b)
-        return (!chainstate_is_full(s) || chainstate_trim(s)) && read_into_window(s, node, err);
+        return (!chainstate_is_full(s) || chainstate_trim(s) || !s->window.n) &&
+               read_into_window(s, node, err);
     list_remove(&s->hot, &b->in_list);
     list_push_back(&s->window, &b->in_list);
     return true;
