@@ -20,7 +20,7 @@ struct coins_rocksdb;
 
 struct coins_rocksdb_config {
     const char *path;        /* a folder of its own, made when absent */
-    size_t memory_len;       /* block cache and write buffers; 0: 64 MiB */
+    size_t memory_len;       /* block cache and write buffers; a quarter more in write; 0: 64 MiB */
     unsigned max_open_files; /* 0: 500 */
     bool is_leveled;         /* reads touch fewer files, far more is written; for measurements */
 };
