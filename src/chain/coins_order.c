@@ -1,17 +1,26 @@
 #include "chain/coins_order.h"
 #include <assert.h>
 
-#define N_SHARES 65536u
+#define BITS_MAX  16u
+#define SHARE_LEN 16u /* entries in a share, until there are 2^16 of them */
+
+static uint32_t bits_for(size_t n_dirty)
+{
+    uint32_t bits = 0;
+    while (bits < BITS_MAX && n_dirty >> bits > SHARE_LEN)
+        bits++;
+    return bits;
+}
 
 size_t coins_order_len(size_t n_dirty)
 {
-    return n_dirty * sizeof(uint32_t) + N_SHARES * sizeof(uint32_t);
+    return (n_dirty + ((size_t)1 << bits_for(n_dirty))) * sizeof(uint32_t);
 }
 
 static uint32_t share_of(const struct coins_order *o, uint32_t handle)
 {
     const uint8_t *txid = coins_pool_at(o->pool, handle)->at.txid.b;
-    return (uint32_t)txid[0] << 8 | txid[1];
+    return ((uint32_t)txid[0] << 8 | txid[1]) >> (BITS_MAX - o->bits);
 }
 
 /* Counts, then places: ends[] moves from the beginning of each share to its end. */
@@ -21,7 +30,7 @@ static void deal(struct coins_order *o)
     for (uint32_t handle; (handle = coins_walk_next(&w)); o->n++)
         o->ends[share_of(o, handle)]++;
     uint32_t begin = 0;
-    for (uint32_t i = 0; i < N_SHARES; i++) {
+    for (uint32_t i = 0; i < UINT32_C(1) << o->bits; i++) {
         uint32_t n = o->ends[i];
         o->ends[i] = begin;
         begin += n;
@@ -49,9 +58,9 @@ static void sort_share(struct coins_order *o, size_t begin, size_t end)
 enum err_code coins_order_init(struct coins_order *o, struct mem *mem,
                                const struct coins_pool *pool, size_t n_dirty)
 {
-    *o = (struct coins_order){.mem = mem, .pool = pool};
+    *o = (struct coins_order){.mem = mem, .pool = pool, .bits = bits_for(n_dirty)};
     o->handles = mem_calloc(mem, n_dirty, sizeof *o->handles);
-    o->ends = mem_calloc(mem, N_SHARES, sizeof *o->ends);
+    o->ends = mem_calloc(mem, (size_t)1 << o->bits, sizeof *o->ends);
     if (!o->handles || !o->ends) {
         coins_order_clear(o);
         return ERR_NO_MEMORY;

@@ -212,6 +212,60 @@ static void test_missing(void **state)
     world_clear(&w);
 }
 
+/* --- the order of what is written -------------------------------------------------------------- */
+
+struct listener {
+    struct outpoint last;
+    uint32_t n, n_spent;
+    bool is_sorted;
+};
+
+static enum err_code hear_write(void *ctx, const struct coins_tip *tip,
+                                bool (*next)(void *next_ctx, struct coins_change *out),
+                                void *next_ctx, struct err *err)
+{
+    struct listener *l = ctx;
+    struct coins_change change = {0};
+    (void)tip;
+    (void)err;
+    for (l->n = l->n_spent = 0, l->is_sorted = true; next(next_ctx, &change); l->n++) {
+        int order = memcmp(&change.at.txid, &l->last.txid, sizeof change.at.txid);
+        if (l->n && (order < 0 || (order == 0 && change.at.n <= l->last.n)))
+            l->is_sorted = false;
+        l->last = change.at;
+        l->n_spent += change.is_spent;
+    }
+    return ERR_OK;
+}
+
+static void test_order(void **state)
+{
+    (void)state;
+    static const uint32_t sizes[] = {0, 1, 10, 300, 5000, 60000};
+    for (size_t k = 0; k < COUNT_OF(sizes); k++) {
+        struct world w;
+        struct listener l = {0};
+        world_init(&w, 1 << 30);
+        w.store.ctx = &l;
+        w.store.write = hear_write;
+        for (uint32_t i = 0; i < sizes[k]; i++)
+            add(&w, i * 0x9e3779b1u, i % 2);
+        for (uint32_t i = 0; i < sizes[k]; i += 3)
+            assert_true(spend(&w, i * 0x9e3779b1u));
+        uint32_t n_gone = 0, n_spent = 0; /* fresh ones leave no trace */
+        for (uint32_t i = 0; i < sizes[k]; i += 3)
+            i % 2 ? n_spent++ : n_gone++;
+        write_out(&w, true);
+        assert_true(l.is_sorted && l.n == sizes[k] - n_gone && l.n_spent == n_spent);
+        /* without memory for the order it still goes out */
+        add(&w, 7, true);
+        w.mem.fail_at = 1;
+        write_out(&w, true);
+        assert_int_equal(l.n, 1);
+        world_clear(&w);
+    }
+}
+
 /* Overfilled: is_full says so before the bound, writing makes room, the youngest stay. */
 static void test_overfill(void **state)
 {
@@ -373,6 +427,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_stale_fetch),
         cmocka_unit_test(test_missing),
+        cmocka_unit_test(test_order),
         cmocka_unit_test(test_overfill),
         cmocka_unit_test(test_memory_per_coin),
         cmocka_unit_test(test_model),
