@@ -1,5 +1,6 @@
 #include "chain/script_interp.h"
 #include "crypto/hash160.h"
+#include "crypto/sha256d.h"
 
 /* --- conditions ------------------------------------------------------------------------------ */
 
@@ -83,8 +84,7 @@ static void hash_of(uint8_t op, struct bytes in, uint8_t *out)
         sha256(in, out);
         break;
     default: /* OP_HASH256 */
-        sha256(in, out);
-        sha256(bytes_of(out, SHA256_LEN), out);
+        sha256d(in, out);
     }
 }
 

@@ -642,7 +642,8 @@ static void check_script_assets(struct vec *v)
     if (script_cache_new(&cache, &v->mem, 1 << 20, salt) != ERR_OK)
         exit(2);
     if (rest.len && rest.data[0] == '[') {
-        json_array_foreach(vec_json(v), i, row) check_asset(v, row, i, cache);
+        json_t *all = vec_json(v);
+        json_array_foreach(all, i, row) check_asset(v, row, i, cache);
     } else {
         while ((row = vec_json_line(v, &rest)))
             check_asset(v, row, ++i, cache);
