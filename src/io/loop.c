@@ -149,9 +149,11 @@ void loop_stop(struct loop *l)
     uv_stop(&l->uv);
 }
 
+/* libuv runs timers before it waits as well: when this one fires there (the machine was busy with
+ * others meanwhile), nothing would be left to end the wait. */
 static void turn_over(uv_timer_t *timer)
 {
-    (void)timer;
+    uv_stop(timer->loop);
 }
 
 /* Milliseconds until at_us, rounded up so that a timer never fires early. */
