@@ -77,6 +77,15 @@ void disk_plan_fault(struct disk *d, enum disk_fault kind, uint64_t after, int e
         (struct disk_fault_plan){.after = after, .err_no = err_no, .is_lasting = is_lasting};
 }
 
+void disk_plan_crash(struct disk *d, uint64_t at_op, bool is_after, void (*crash)(void *ctx),
+                     void *ctx)
+{
+    d->crash_at_op = at_op;
+    d->is_crash_after = is_after;
+    d->crash = crash;
+    d->crash_ctx = ctx;
+}
+
 static bool fault_strikes(struct disk *d, enum disk_fault kind, struct err *err)
 {
     struct disk_fault_plan *f = &d->faults[kind];
@@ -138,8 +147,10 @@ static void do_put(struct disk *d, struct disk_op *op, struct err *err)
 static void do_open(struct disk *d, struct disk_op *op, struct err *err)
 {
     struct store_open *q = op->q.open;
-    if (fault_strikes(d, DISK_OPEN, err))
+    if (fault_strikes(d, DISK_OPEN, err)) {
+        op->v->is_open = false;
         return;
+    }
     if (q->alloc == STORE_FULL && !q->is_read_only) {
         uint64_t need = volume_allocate(op->v);
         d->used_len += need;
@@ -148,6 +159,7 @@ static void do_open(struct disk *d, struct disk_op *op, struct err *err)
                 .code = ERR_IO, .what = "simulated disk is full", .got = ENOSPC, .at = 0};
     }
     volume_stat(op->v, q->files);
+    op->v->is_open = err->code == ERR_OK; /* what could not be opened is not closed either */
 }
 
 static void do_op(struct disk *d, struct disk_op *op, struct err *err)
@@ -191,10 +203,18 @@ static void on_op(struct world *w, struct sim_event *ev)
     struct disk *d = op->d;
     struct err err = {0};
     uint64_t job = op->job;
+    bool is_crash = ++d->n_ops == d->crash_at_op;
+    if (is_crash && !d->is_crash_after) {
+        d->crash(d->crash_ctx);
+        return;
+    }
     do_op(d, op, &err);
     world_trace(w, TRACE_DISK, d->node, (uint64_t)op->kind, (uint64_t)err.code);
     op_free(op);
-    d->done(d->ctx, job, &err);
+    if (is_crash)
+        d->crash(d->crash_ctx);
+    else
+        d->done(d->ctx, job, &err);
 }
 
 /* Moving len bytes occupies the device; the latency of one request hides behind others. */

@@ -53,6 +53,11 @@ struct disk {
     struct list ops, volumes, resumes;
     uint64_t busy_until_us, used_len;
     struct disk_fault_plan faults[DISK_FAULT_COUNT];
+    uint64_t n_ops; /* requests whose time had come, ever */
+    uint64_t crash_at_op;
+    bool is_crash_after;
+    void (*crash)(void *ctx);
+    void *crash_ctx;
     struct disk_stats stats;
 };
 
@@ -65,6 +70,11 @@ void disk_attach(struct disk *d, void (*done)(void *ctx, uint64_t job, const str
 void disk_crash(struct disk *d, bool is_power_lost);
 void disk_plan_fault(struct disk *d, enum disk_fault kind, uint64_t after, int err_no,
                      bool is_lasting);
+
+/* When the time of request number `at_op` (1: the first) has come, `crash` is called, once, in its
+ * place, or is_after in place of its answer: it ends the process (disk_crash). */
+void disk_plan_crash(struct disk *d, uint64_t at_op, bool is_after, void (*crash)(void *ctx),
+                     void *ctx);
 
 /* struct torrent_host, less the torrent numbers of requests: volumes are found by the number given
  * in store_open until store_close. content: what the metainfo of the request describes. */

@@ -11,7 +11,8 @@
 #define REDIAL_US     (30 * US_PER_S)
 #define KEEP_ALIVE_US (60 * US_PER_S)
 #define FLOOD_N       500u
-#define PEX_N         100u
+#define PEX_MSGS      100u /* a second */
+#define LORIS_US      (4 * US_PER_S)
 #define DRIP_US       (10 * US_PER_S)
 #define WRONG_VARIANT 0x55u
 
@@ -27,11 +28,13 @@ struct liar_conn {
     struct wire_block requests[LIAR_REQUESTS_MAX];
     uint32_t n_requests;
     uint64_t next_block_at_us, keep_alive_at_us;
+    uint32_t n_greeted; /* LIAR_LORIS: bytes of the handshake that were sent */
 };
 
 static const char *const kind_names[LIAR_KIND_COUNT] = {
-    "honest",  "corrupter",    "staller", "silent",   "bitfield liar", "drip",
-    "flooder", "out of range", "garbage", "metadata", "pex spammer",   "unasked"};
+    "honest",      "corrupter", "staller",      "silent",    "bitfield liar",
+    "drip",        "flooder",   "out of range", "garbage",   "metadata",
+    "pex spammer", "unasked",   "slow loris",   "duplicates"};
 
 const char *liar_kind_name(enum liar_kind kind)
 {
@@ -70,6 +73,21 @@ static void put_handshake(struct liar_conn *c)
     handshake_write(&w, &h);
     put(c, &w);
     c->is_greeted = true;
+}
+
+/* A byte now and then: it may be all that a slow machine can do, and it holds a place. */
+static void put_slowly(struct liar_conn *c)
+{
+    uint8_t out[HANDSHAKE_LEN];
+    struct writer w = writer_init(out, sizeof out);
+    struct handshake h = {{0}, {0}, {0}};
+    memcpy(h.infohash, metainfo_key(c->l->content->info), WIRE_HASH_LEN);
+    handshake_write(&w, &h);
+    if (now_of(c->l) < c->next_block_at_us || c->n_greeted == HANDSHAKE_LEN)
+        return;
+    net_send(c->l->node, c->id, bytes_of(out + c->n_greeted++, 1));
+    c->next_block_at_us = now_of(c->l) + LORIS_US;
+    c->l->stats.n_sent++;
 }
 
 static void put_plain(struct liar_conn *c, enum msg_id id)
@@ -167,17 +185,17 @@ static void put_garbage(struct liar_conn *c)
 
 static void put_pex(struct liar_conn *c)
 {
-    uint8_t out[UT_PEX_LEN_MAX(PEX_N, 0)];
+    uint8_t out[UT_PEX_LEN_MAX(LIAR_PEX_N, 0)];
     struct writer w = writer_init(out, sizeof out);
-    struct pex_peer peers[PEX_N];
-    for (uint32_t i = 0; i < PEX_N; i++) {
+    struct pex_peer peers[LIAR_PEX_N];
+    for (uint32_t i = 0; i < LIAR_PEX_N; i++) {
         uint64_t r = rng_u64(&c->l->rng);
         peers[i] = (struct pex_peer){.flags = PEX_OUTGOING};
         peers[i].addr = addr_v4(12, (uint8_t)r, (uint8_t)(r >> 8), (uint8_t)(r >> 16), 6881);
     }
     if (!c->ext.ids[EXT_PEX])
         return;
-    ut_pex_write(&w, peers, PEX_N, NULL, 0);
+    ut_pex_write(&w, peers, LIAR_PEX_N, NULL, 0);
     c->l->stats.n_sent++;
     put_extended(c, c->ext.ids[EXT_PEX], writer_bytes(&w));
 }
@@ -202,7 +220,8 @@ static void act(struct liar_conn *c)
         put_garbage(c);
         break;
     case LIAR_PEX:
-        put_pex(c);
+        for (uint32_t i = 0; i < PEX_MSGS && c->room > UT_PEX_LEN_MAX(LIAR_PEX_N, 0); i++)
+            put_pex(c);
         break;
     case LIAR_UNASKED:
         if (c->room > BLOCK_LEN + 13)
@@ -340,6 +359,8 @@ static void on_handshake(struct liar_conn *c)
     wire_in_set_features(&c->in,
                          handshake_features(&c->in.handshake) & (WIRE_FAST | WIRE_EXTENSION));
     wire_in_set_n_pieces(&c->in, n_pieces_of(c->l));
+    if (c->l->kind == LIAR_LORIS)
+        return;
     if (!c->is_greeted)
         put_handshake(c);
     put_plain(c, MSG_HAVE_ALL);
@@ -440,7 +461,7 @@ static void door_room(void *ctx, uint32_t conn, size_t room_len)
 {
     struct liar_conn *c = conn_of(ctx, conn);
     c->room = room_len;
-    if (!c->is_greeted && c->dial)
+    if (!c->is_greeted && c->dial && c->l->kind != LIAR_LORIS)
         put_handshake(c);
     serve(c);
 }
@@ -475,6 +496,8 @@ static void conn_tick(struct liar_conn *c)
 {
     uint8_t out[PEER_MSG_LEN_MAX];
     struct writer w = writer_init(out, sizeof out);
+    if (c->l->kind == LIAR_LORIS)
+        put_slowly(c);
     if (!c->has_handshake)
         return;
     if (now_of(c->l) >= c->keep_alive_at_us) {
@@ -489,7 +512,7 @@ static void conn_tick(struct liar_conn *c)
 static void on_tick(struct world *w, struct sim_event *ev)
 {
     struct liar *l = CONTAINER_OF(ev, struct liar, tick);
-    bool is_redial = w->now_us / TICK_US % (REDIAL_US / TICK_US) == 0;
+    bool is_redial = l->kind == LIAR_LORIS || w->now_us / TICK_US % (REDIAL_US / TICK_US) == 0;
     for (uint32_t i = 0; i < LIAR_CONNS_MAX; i++)
         if (l->conns[i] && l->conns[i]->is_open)
             conn_tick(l->conns[i]);
@@ -535,4 +558,13 @@ void liar_dial(struct liar *l, const struct addr *to)
     l->dials = world_realloc(l->n->w, l->dials, (l->n_dials + 1) * sizeof *l->dials);
     l->dials[l->n_dials++] = *to;
     dial(l, (uint32_t)l->n_dials - 1);
+}
+
+void liar_attack(struct liar *l, const struct addr *to)
+{
+    uint32_t n = l->kind == LIAR_LORIS     ? LIAR_LORIS_N
+                 : l->kind == LIAR_DOUBLES ? LIAR_DOUBLES_N
+                                           : 1;
+    for (uint32_t i = 0; i < n; i++)
+        liar_dial(l, to);
 }

@@ -23,12 +23,17 @@ enum liar_kind {
     LIAR_OUT_OF_RANGE, /* asks for what no torrent has */
     LIAR_GARBAGE,      /* random bytes after the handshake */
     LIAR_METADATA,     /* offers an info dictionary of the right size and the wrong bytes */
-    LIAR_PEX,          /* a hundred addresses that nobody has, each second */
+    LIAR_PEX,          /* 20,000 addresses that nobody has, each second */
     LIAR_UNASKED,      /* pieces that nobody asked for */
+    LIAR_LORIS,        /* a byte of the handshake each four seconds, on many connections */
+    LIAR_DOUBLES,      /* an honest seed, but with eight connections to each */
     LIAR_KIND_COUNT
 };
 
 #define LIAR_CONNS_MAX    256u
+#define LIAR_DOUBLES_N    8u    /* connections that LIAR_DOUBLES dials to each */
+#define LIAR_LORIS_N      20u   /* and LIAR_LORIS */
+#define LIAR_PEX_N        200u  /* addresses in a message */
 #define LIAR_REQUESTS_MAX 1024u /* waiting on one connection; more are forgotten */
 
 struct liar_stats {
@@ -58,4 +63,6 @@ struct liar *liar_new(struct net *n, const struct net_params *p, const struct co
                       enum liar_kind kind);
 void liar_free(struct liar *l);
 void liar_dial(struct liar *l, const struct addr *to); /* now, and again when it was closed */
+/* As many connections as its kind wants. */
+void liar_attack(struct liar *l, const struct addr *to);
 const char *liar_kind_name(enum liar_kind kind);

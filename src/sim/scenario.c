@@ -200,33 +200,12 @@ static void run_crash_restart(const struct scenario_params *p, struct scenario_r
 
 /* --- disk-faults ----------------------------------------------------------------------------- */
 
-static bool has_error(struct stage *s, const struct stage_peer *p, struct torrent_stats *st)
-{
-    return p->is_up && session_torrent_stats(p->h->session, s->sim.w.now_us, p->torrent, st) &&
-           st->state == TORRENT_ERROR;
-}
-
-/* The owner frees space or mends the disk some time later, and says go on. */
 static void mend_disks(struct stage *s, void *ctx)
 {
     (void)ctx;
-    for (uint32_t i = 0; i < s->n_peers; i++) {
-        struct stage_peer *p = &s->peers[i];
-        struct torrent_stats st, after;
-        if (!has_error(s, p, &st) || rng_below(&s->rng, 5))
-            continue;
-        if (st.err.code != ERR_IO || !st.err.what)
-            stage_fail(s, "a disk failed and the torrent's error is code %d", (int)st.err.code);
-        p->h->disk.p.cap_len = 0;
-        for (int k = 0; k < DISK_FAULT_COUNT; k++)
-            disk_plan_fault(&p->h->disk, (enum disk_fault)k, 0, 0, false);
-        sim_host_resume(p->h, p->torrent);
-        session_torrent_stats(p->h->session, s->sim.w.now_us, p->torrent, &after);
-        if (after.n_have < st.n_have)
-            stage_fail(s, "peer %u lost %u verified pieces over a disk fault", i,
-                       st.n_have - after.n_have);
-        p->n_fixes++;
-    }
+    for (uint32_t i = 0; i < s->n_peers; i++)
+        if (stage_has_error(s, &s->peers[i]) && rng_below(&s->rng, 5) == 0)
+            stage_mend_disk(s, &s->peers[i]);
 }
 
 static void plan_disk_faults(struct stage *s)
@@ -279,9 +258,10 @@ static void run_disk_faults(const struct scenario_params *p, struct scenario_res
 /* --- the table ------------------------------------------------------------------------------- */
 
 #define BASE                                                                                       \
-    .rng_seed = 1, .n_files = 1, .version = CONTENT_V1, .down_per_s = 8 * MIB, .delay_us = 40000,  \
+    .rng_seed = 1, .version = CONTENT_V1, .down_per_s = 8 * MIB, .delay_us = 40000,                \
     .jitter_us = 2000, .limit_us = 3600ull * US_PER_S
-#define COMMON BASE, .piece_len = 256u << 10, .check_us = 10 * US_PER_S
+#define COMMON BASE, .n_files = 1, .piece_len = 256u << 10, .check_us = 10 * US_PER_S
+#define TINY   BASE, .piece_len = 64u << 10, .check_us = US_PER_S
 #define SMALL  BASE, .piece_len = 64u << 10, .is_phantom = true /* pieces; for large swarms */
 
 #define FAST .seed_up_per_s = 4 * MIB, .up_per_s = MIB
@@ -340,6 +320,12 @@ const struct scenario scenarios[] = {
      "floods, garbage, gossip spam and pieces that nobody asked for",
      {COMMON, FAST, .n_peers = 10, .n_liars = 12, .size = 32 * MIB},
      run_hostile},
+    {"adversaries",
+     "one world for each way to misbehave, and one with all of them",
+     {BASE, .seed_up_per_s = MIB, .up_per_s = MIB / 4, .piece_len = 128 * KIB,
+      .check_us = 10 * US_PER_S, .cache_len = 4 * MIB, .n_peers = 10, .n_liars = 10,
+      .size = 16 * MIB},
+     run_adversaries},
     {"tracker-dies",
      "the tracker goes after ten seconds, members still come",
      {COMMON, SLOW, .n_peers = 40, .size = 32 * MIB, .is_phantom = true},
@@ -356,6 +342,14 @@ const struct scenario scenarios[] = {
      "full disks and I/O errors; somebody mends them later",
      {COMMON, FAST, .n_peers = 20, .size = 32 * MIB},
      run_disk_faults},
+    {"crash-sweep",
+     "a kill and a loss of power at every request of the disk of a small download",
+     {TINY, .n_peers = 1, .seed_up_per_s = 64 * KIB, .size = 2 * MIB + 777, .n_files = 3},
+     run_crash_sweep},
+    {"fault-sweep",
+     "a failing write, read, sync, open or a full disk at every point of a small download",
+     {TINY, .n_peers = 1, .seed_up_per_s = 64 * KIB, .size = 2 * MIB + 777, .n_files = 3},
+     run_fault_sweep},
     {NULL, NULL, {0}, NULL},
 };
 

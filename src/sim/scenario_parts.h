@@ -43,4 +43,7 @@ void run_churn(const struct scenario_params *p, struct scenario_result *r);
 void run_links(const struct scenario_params *p, struct scenario_result *r);
 void run_nat(const struct scenario_params *p, struct scenario_result *r);
 void run_chain(const struct scenario_params *p, struct scenario_result *r);
+void run_crash_sweep(const struct scenario_params *p, struct scenario_result *r);
+void run_fault_sweep(const struct scenario_params *p, struct scenario_result *r);
+void run_adversaries(const struct scenario_params *p, struct scenario_result *r);
 void run_scale(const struct scenario_params *p, struct scenario_result *r);

@@ -9,6 +9,13 @@
 #define ANNOUNCE_S      60u
 #define WHY_PEERS       3u
 #define PEERS_SHOWN     50u
+#define ENGINE_LEN      (4u << 20)  /* lists, tables, resume data: what depends on no peer */
+#define CONN_LEN        (96u << 10) /* queues, tables and early bytes of one connection */
+#define CONNS_DEFAULT   100u        /* of a torrent: session.h */
+#define CACHE_DEFAULT   (32u << 20) /* session.h */
+#define N_STRANGERS     128u        /* connections that have not named a torrent, about */
+#define STRANGER_LEN    4096u
+#define PIECE_LEN       128u  /* hashes, order, files */
 #define TICKS_PER_S_MAX 2000u /* of one engine on average: more is a deadline that runs wild */
 
 void stage_fail(struct stage *s, const char *fmt, ...)
@@ -98,7 +105,8 @@ static bool is_liar(const struct stage *s, const struct addr *a)
 static void on_event(void *ctx, struct sim_host *h, const struct session_event *e)
 {
     struct stage *s = ctx;
-    (void)h;
+    if (e->kind == EVENT_PIECE && s->on_piece)
+        s->on_piece(s, h);
     if (e->kind == EVENT_PEER_BANNED && !is_liar(s, &e->addr))
         s->r->n_honest_banned++;
 }
@@ -170,6 +178,33 @@ void stage_crash(struct stage *s, struct stage_peer *p, enum sim_crash how, uint
     p->is_up = false;
     p->n_crashes++;
     p->restart_at_us = s->sim.w.now_us + down_us;
+}
+
+bool stage_has_error(struct stage *s, const struct stage_peer *p)
+{
+    struct torrent_stats st;
+    return p->is_up && session_torrent_stats(p->h->session, s->sim.w.now_us, p->torrent, &st) &&
+           st.state == TORRENT_ERROR;
+}
+
+bool stage_mend_disk(struct stage *s, struct stage_peer *p)
+{
+    struct torrent_stats before, after;
+    if (!stage_has_error(s, p))
+        return false;
+    session_torrent_stats(p->h->session, s->sim.w.now_us, p->torrent, &before);
+    if (before.err.code != ERR_IO || !before.err.what)
+        stage_fail(s, "a disk failed and the torrent's error is code %d", (int)before.err.code);
+    p->h->disk.p.cap_len = 0;
+    for (int k = 0; k < DISK_FAULT_COUNT; k++)
+        disk_plan_fault(&p->h->disk, (enum disk_fault)k, 0, 0, false);
+    sim_host_resume(p->h, p->torrent);
+    session_torrent_stats(p->h->session, s->sim.w.now_us, p->torrent, &after);
+    if (after.n_have < before.n_have)
+        stage_fail(s, "peer %u lost %u verified pieces over a disk fault", (uint32_t)(p - s->peers),
+                   before.n_have - after.n_have);
+    p->n_fixes++;
+    return true;
 }
 
 /* --- running --------------------------------------------------------------------------------- */
@@ -398,6 +433,15 @@ static uint64_t lower_bound(const struct stage *s)
     return bound;
 }
 
+size_t stage_engine_len_max(const struct scenario_params *p)
+{
+    size_t n_conns = p->n_conns ? p->n_conns : CONNS_DEFAULT;
+    size_t cache_len = p->cache_len ? p->cache_len : CACHE_DEFAULT;
+    size_t n_pieces = (size_t)(p->size / u64_max(p->piece_len, 1)) + p->n_files + 1;
+    return ENGINE_LEN + cache_len + n_conns * CONN_LEN + N_STRANGERS * STRANGER_LEN +
+           n_pieces * (PIECE_LEN + n_conns / 8);
+}
+
 void stage_clear(struct stage *s)
 {
     struct scenario_result *r = s->r;
@@ -417,6 +461,9 @@ void stage_clear(struct stage *s)
     if (r->n_honest_banned && !s->may_ban_honest)
         stage_fail(s, "%llu times an honest machine was banned",
                    (unsigned long long)r->n_honest_banned);
+    if (r->peak_mem_len > stage_engine_len_max(s->p))
+        stage_fail(s, "an engine took %zu bytes, more than its bound of %zu", r->peak_mem_len,
+                   stage_engine_len_max(s->p));
     if (r->n_ticks_max / TICKS_PER_S_MAX > r->end_us / US_PER_S + 1)
         stage_fail(s, "an engine asked for %llu ticks", (unsigned long long)r->n_ticks_max);
     if (r->n_over_room)

@@ -40,6 +40,7 @@ struct stage {
     /* Called once a second of the virtual clock; may be NULL. */
     void (*on_second)(struct stage *s, void *ctx);
     void *ctx;
+    void (*on_piece)(struct stage *s, struct sim_host *h); /* verified and written; may be NULL */
     bool is_broken;
     bool may_ban_honest; /* when liars can put the blame on others for a while */
 };
@@ -49,6 +50,8 @@ void stage_init(struct stage *s, const struct scenario_params *p, struct scenari
 void stage_clear(struct stage *s); /* fills in the result first */
 void stage_fail(struct stage *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* No engine may take more memory: what every scenario asserts, and docs/simulator.md states. */
+size_t stage_engine_len_max(const struct scenario_params *p);
 uint32_t stage_random_peer(struct stage *s);
 /* One after the other over arrive_us, or at once. */
 void stage_add_crowd(struct stage *s, uint32_t n_seeds, uint32_t n_peers);
@@ -60,6 +63,10 @@ struct liar *stage_add_liar(struct stage *s, enum liar_kind kind);
 /* It goes for good, in order or not, and counts no more among those that must finish. */
 void stage_leave(struct stage *s, struct stage_peer *p);
 void stage_crash(struct stage *s, struct stage_peer *p, enum sim_crash how, uint64_t down_us);
+bool stage_has_error(struct stage *s, const struct stage_peer *p); /* of storage */
+/* The owner frees space or mends the disk, and says go on; fails when a verified piece is lost by
+ * it. False: there is nothing to mend. */
+bool stage_mend_disk(struct stage *s, struct stage_peer *p);
 bool stage_is_done(const struct stage *s); /* every downloader has everything */
 uint32_t stage_n_done(const struct stage *s);
 /* Until everybody is done, or the limit, or the stage is broken. */
