@@ -255,6 +255,11 @@ enum err_code chainstate_open(struct chainstate **out, const struct chainstate_c
     return code;
 }
 
+void chainstate_advise(struct chainstate *s, void (*advise)(void *p, size_t len))
+{
+    coins_cache_advise(s->coins, advise);
+}
+
 /* --- writing --------------------------------------------------------------------------------- */
 
 static enum err_code prune(struct chainstate *s, struct err *err)

@@ -72,6 +72,9 @@ enum err_code chainstate_open(struct chainstate **out, const struct chainstate_c
 /* Checks come back, coins and index are written. Then frees, also when writing failed. */
 enum err_code chainstate_close(struct chainstate *s, struct err *err) MUST_USE;
 
+/* advise is told of the coins' large blocks of memory as they come (io/huge_pages.h). */
+void chainstate_advise(struct chainstate *s, void (*advise)(void *p, size_t len));
+
 /* --- putting in ----------------------------------------------------------------------------- */
 
 /* Headers: see header_chain.h. */

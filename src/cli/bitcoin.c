@@ -297,6 +297,7 @@ bool bitcoin_open(struct bitcoin *b, void (*on_event)(void *ctx, const struct ch
         suggest_reindex(code);
         return false;
     }
+    chainstate_advise(b->chain, huge_pages_advise);
     chain_files_stats(b->files, &stats);
     if (stats.n_data_lost && !b->options->prune_len && stats.first_file == 0)
         ui_fail("%s: the data of %llu blocks is no longer there", b->dir,

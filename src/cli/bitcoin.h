@@ -13,6 +13,7 @@
 #include "cli/cli.h"
 #include "cli/ui.h"
 #include "io/chain_pool.h"
+#include "io/huge_pages.h"
 #include "store/chain_files.h"
 #include "store/coins_rocksdb.h"
 #include <jansson.h>

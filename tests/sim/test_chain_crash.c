@@ -1,11 +1,9 @@
 /* test_chain_crash: the small chain is imported onto a simulated disk that dies at its k-th operation:
  * after each death the import goes on from what is left and comes to the same tip and coins.
- * Signatures are checked once; later runs find them in the cache.
  *
- * SHOAL_SWEEP_STEP=1 in the environment tries every k (four minutes); without it every 53rd. */
+ * SHOAL_SWEEP_STEP=1 in the environment tries every k (some minutes); without it every 53rd. */
 #include "../test_util.h"
 #include "chain/chainstate.h"
-#include "chain/script_cache.h"
 #include "sim/chain_disk.h"
 #include <jansson.h>
 #include <stdio.h>
@@ -18,7 +16,6 @@
 static struct {
     struct mem mem;
     struct buf chain;
-    struct script_cache *cache;
     uint32_t height;
     struct hash256 tip;
     uint64_t n_coins;
@@ -101,7 +98,6 @@ static enum err_code import(struct chain_disk *d, struct mem *mem)
                                   .rng_seed = 1,
                                   .blocks = &blocks,
                                   .coins = &coins,
-                                  .cache = small.cache,
                                   .coins_cap_len = 200000, /* coins are written often */
                                   .in_flight_cap_len = 100000};
     if (chainstate_open(&s, &c, &err))
@@ -162,7 +158,6 @@ static uint64_t die_at(uint64_t k)
 
 static void operations(void **state)
 {
-    static const uint8_t salt[32] = {1};
     char path[TEST_PATH_CAP];
     const char *root = getenv("SHOAL_SOURCE_ROOT");
     (void)state;
@@ -172,7 +167,6 @@ static void operations(void **state)
     read_expected(path);
     snprintf(path, sizeof path, "%s/tests/vectors/chains/regtest-small-1.dat.xz", root);
     read_chain(path);
-    assert_int_equal(script_cache_new(&small.cache, &small.mem, 4u << 20, salt), ERR_OK);
     uint64_t n_ops = die_at(0);
     print_message("%llu operations\n", (unsigned long long)n_ops);
     assert_true(n_ops > 300);
@@ -181,7 +175,6 @@ static void operations(void **state)
     assert_true(step > 0);
     for (uint64_t k = 1; k <= n_ops; k += step)
         die_at(k);
-    script_cache_free(small.cache);
     buf_clear(&small.chain);
     mem_check_empty(&small.mem);
 }
