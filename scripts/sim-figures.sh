@@ -24,4 +24,5 @@ draw nat
 draw selection
 draw flash-crowd
 draw partition
+draw chain
 if [ "${2:-}" = scale ]; then draw scale --peers 10000; else draw scale; fi

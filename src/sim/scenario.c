@@ -278,7 +278,7 @@ const struct scenario scenarios[] = {
      run_scale},
     {"chain",
      "Bitcoin miners and delays: forks, and private branches against the formulas",
-     {.n_peers = 8},
+     {.n_peers = 8, .n_liars = 1500},
      run_chain},
     {"selection",
      "rarest first, random and sequential; a seed that leaves early",

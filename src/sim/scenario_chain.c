@@ -16,7 +16,6 @@
 #define INTERVAL_S    600u
 #define N_RATIOS      7u
 #define GIVE_UP       35u /* blocks behind: (2/3)^35 is below one in a million */
-#define RACES         1500u
 #define BLOCKS_TARGET 3000u
 
 /* --- forks ----------------------------------------------------------------------------------- */
@@ -253,12 +252,13 @@ static bool race(struct attack *a, uint32_t depth, double share)
     return true;
 }
 
-static void attack_row(struct attack *a, struct scenario_result *r, uint32_t depth, double share,
-                       struct plot_panel *panel, uint32_t measured, uint32_t formula)
+static void attack_row(struct attack *a, struct scenario_result *r, uint32_t n_races,
+                       uint32_t depth, double share, struct plot_panel *panel, uint32_t measured,
+                       uint32_t formula)
 {
     uint32_t n_won = 0;
     double exact = reorg_odds_exact(depth, share);
-    for (uint32_t i = 0; i < RACES && !a->victim.err.code; i++) {
+    for (uint32_t i = 0; i < n_races && !a->victim.err.code; i++) {
         uint32_t height = chain_node_height(&a->victim), tip = a->victim.tip;
         uint64_t before = 0, after = 0;
         for (uint32_t d = depth; d < CHAIN_DEPTHS_MAX; d++)
@@ -271,8 +271,8 @@ static void attack_row(struct attack *a, struct scenario_result *r, uint32_t dep
             a->victim.tip == tip)
             scenario_fail(r, "the victim did not go where the work is");
     }
-    double got = (double)n_won / RACES;
-    double noise = 4.0 * sqrt(exact * (1.0 - exact) / RACES) + 0.002;
+    double got = (double)n_won / n_races;
+    double noise = 4.0 * sqrt(exact * (1.0 - exact) / n_races) + 0.002;
     buf_printf(&r->table, "%6.2f %6u %9.3f%% %9.3f%% %9.3f%%\n", share, depth, 100 * got,
                100 * exact, 100 * reorg_odds_nakamoto(depth, share));
     plot_add(&r->plot, panel, measured, depth, 100 * got);
@@ -297,7 +297,7 @@ static void run_share(const struct scenario_params *p, struct scenario_result *r
     if (!a.victim.s)
         scenario_fail(r, "the victim could not open its chain");
     for (size_t i = 0; i < sizeof depths / sizeof *depths && r->is_ok; i++)
-        attack_row(&a, r, depths[i], share, panel, measured, formula);
+        attack_row(&a, r, p->n_liars, depths[i], share, panel, measured, formula);
     if (a.victim.s)
         chainstate_check(a.victim.s);
     chain_node_clear(&a.victim);
@@ -312,8 +312,8 @@ void run_chain(const struct scenario_params *p, struct scenario_result *r)
     run_forks(p, r);
     struct plot_panel *panel = plot_panel(&r->plot, "A block replaced by a private branch",
                                           "blocks deep", "% of attacks that win");
-    buf_printf(&r->table, "\n%u attacks each\n%6s %6s %10s %10s %10s\n", RACES, "share", "depth",
-               "won", "exact", "Nakamoto");
+    buf_printf(&r->table, "\n%u attacks each\n%6s %6s %10s %10s %10s\n", p->n_liars, "share",
+               "depth", "won", "exact", "Nakamoto");
     for (size_t i = 0; i < sizeof shares / sizeof *shares && r->is_ok; i++)
         run_share(p, r, shares[i], panel);
 }

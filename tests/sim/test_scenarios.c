@@ -105,6 +105,15 @@ static void test_adversaries(void **state)
     sweep("adversaries", small("adversaries", 8, 16 * MIB), 1, 2, true);
 }
 
+/* Forks and private branches against the formulas. */
+static void test_chain(void **state)
+{
+    (void)state;
+    struct scenario_params p = scenario_find("chain")->defaults;
+    p.n_liars = 150;
+    sweep("chain", p, 1, 2, false);
+}
+
 static void test_crash_at_every_request(void **state)
 {
     (void)state;
@@ -125,6 +134,7 @@ int main(void)
         cmocka_unit_test(test_incentives),
         cmocka_unit_test(test_crowds),
         cmocka_unit_test(test_adversaries),
+        cmocka_unit_test(test_chain),
         cmocka_unit_test(test_crash_at_every_request),
         cmocka_unit_test(test_fault_at_every_request),
     };
