@@ -63,8 +63,8 @@ static void check_muhash(struct vec *v)
 static void check_amounts(struct vec *v)
 {
     size_t i;
-    json_t *row;
-    json_array_foreach(vec_json(v), i, row)
+    json_t *rows = vec_json(v), *row; /* the macro evaluates it for every row */
+    json_array_foreach(rows, i, row)
     {
         uint64_t amount = (uint64_t)json_integer_value(json_object_get(row, "amount"));
         uint64_t compressed = (uint64_t)json_integer_value(json_object_get(row, "compressed"));
