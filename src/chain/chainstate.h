@@ -59,7 +59,7 @@ struct chainstate_config {
     uint64_t prune_target_len;         /* 0: keep all */
     struct hash256 assume_valid;       /* scripts of its ancestors are not run; zero: all are */
     bool has_assume_valid;             /* false: the network's own */
-    size_t in_flight_cap_len;          /* raw bytes of blocks between feed and tip; 0: 8 MiB */
+    size_t in_flight_cap_len;          /* raw bytes of blocks between feed and tip; 0: 4 MiB */
     bool is_read_only;
     /* Called when a block got its verdict or the tip moved; may be NULL. Called from within the
      * calls below, on the owner's thread; must not call back in. */

@@ -9,7 +9,7 @@
 #include "chain/chain_block.h"
 #include "chain/chainstate.h"
 
-#define CHAIN_IN_FLIGHT_LEN   (8u << 20) /* ours: some 60 blocks of 2013, two of today */
+#define CHAIN_IN_FLIGHT_LEN   (4u << 20) /* ours: some 30 blocks of 2013, one of today */
 #define CHAIN_IN_FLIGHT_N_MIN 4u         /* ours: however large they are */
 #define CHAIN_IN_FLIGHT_N_MAX 256u       /* ours: however small they are */
 #define CHAIN_JOBS_AHEAD      24u /* ours: script jobs out per thread before applying waits */
