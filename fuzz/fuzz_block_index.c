@@ -46,18 +46,24 @@ static enum err_code load(const char *dir, struct seen *s, struct block_index **
     return code;
 }
 
+static char work_dir[64]; /* of this process; empty between inputs */
+
+static void remove_dir(void)
+{
+    rmdir(work_dir);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     static uint8_t file[65536];
     static struct seen first, again;
-    static char dir[64];
     char path[96];
     struct block_index *x = NULL;
     if (len < 1 || len > sizeof file - HEAD_LEN)
         return 0;
-    if (!dir[0]) {
-        snprintf(dir, sizeof dir, "/tmp/shoal-fuzz-index-XXXXXX");
-        assert(mkdtemp(dir));
+    if (!work_dir[0]) {
+        snprintf(work_dir, sizeof work_dir, "/tmp/shoal-fuzz-index-XXXXXX");
+        assert(mkdtemp(work_dir) && atexit(remove_dir) == 0);
     }
     struct writer w = writer_init(file, sizeof file);
     if (!(data[0] & 2)) {
@@ -69,15 +75,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     writer_put(&w, bytes_of(data + 1, len - 1));
     if (data[0] & 1)
         make_sums_right(file, w.pos);
-    snprintf(path, sizeof path, "%s/index.log", dir);
+    snprintf(path, sizeof path, "%s/index.log", work_dir);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     assert(fd >= 0 && write(fd, file, w.pos) == (ssize_t)w.pos);
     close(fd);
-    if (!load(dir, &first, &x)) {
+    if (!load(work_dir, &first, &x)) {
         struct block_record extra = {.status = 5};
         assert(!block_index_put(x, &extra, NULL) && !block_index_sync(x, NULL));
         block_index_close(x);
-        assert(!load(dir, &again, &x));
+        assert(!load(work_dir, &again, &x));
         assert(again.n == first.n || again.n == first.n + 1);
     }
     block_index_close(x);
