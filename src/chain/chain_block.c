@@ -39,17 +39,10 @@ void chain_block_reset(struct chain_block *b)
 
 /* --- prepare --------------------------------------------------------------------------------- */
 
-static enum verdict undecided(struct chain_block *b, enum err_code code, const char *what)
-{
-    struct err err = {0};
-    err_set(&err, code, what);
-    return reject_undecided(&b->reject, &err);
-}
-
 static enum verdict check_block(struct chain_block *b)
 {
     enum verdict v = block_check(&b->block, &b->arena, &b->reject);
-    if (!v && b->p->is_signet && b->height > 0)
+    if (!v && b->p->is_signet)
         v = block_check_signet(&b->block, b->p->signet_challenge, &b->arena, &b->reject);
     if (!v)
         v = block_check_context(&b->block, b->p, b->height, b->mtp_prev, &b->arena, &b->reject);
@@ -76,10 +69,11 @@ static enum verdict prepare_stored(struct chain_block *b)
     if (code == ERR_NO_MEMORY)
         return reject_undecided(&b->reject, &err);
     if (code || !hash256_equal(&b->block.hash, &b->hash))
-        return undecided(b, ERR_MALFORMED, "the block file holds something else at this place");
+        return reject_failed(&b->reject, ERR_MALFORMED,
+                             "the block file holds something else at this place");
     enum verdict v = check_block(b);
     return v == VERDICT_INVALID
-               ? undecided(b, ERR_MALFORMED, "the block file is damaged at this place")
+               ? reject_failed(&b->reject, ERR_MALFORMED, "the block file is damaged at this place")
                : v;
 }
 
@@ -194,7 +188,7 @@ static void undo_run(struct chain_job *j, struct mem *mem)
     (void)mem;
     enum err_code code = write_undo(b);
     if (code)
-        b->verdict = undecided(b, code, "no memory for undo data");
+        b->verdict = reject_failed(&b->reject, code, "no memory for undo data");
 }
 
 void chain_block_undo(struct chain_block *b, struct chain_job **out)

@@ -4,7 +4,7 @@
 
 /* --- blocks in flight ------------------------------------------------------------------------ */
 
-struct chain_block *chainstate_take_spare(struct chainstate *s)
+struct chain_block *chainstate_take_spare(struct chainstate *s, uint32_t node)
 {
     struct chain_block *b = NULL;
     struct list_node *n = list_pop_front(&s->spare);
@@ -16,6 +16,10 @@ struct chain_block *chainstate_take_spare(struct chainstate *s)
     b->p = &s->params;
     b->blocks = s->c.blocks;
     b->store = s->c.coins;
+    b->node = node;
+    b->height = header_height(s->headers, node);
+    b->hash = *header_hash(s->headers, node);
+    b->mtp_prev = node ? header_median_time(s->headers, header_parent(s->headers, node)) : 0;
     return b;
 }
 

@@ -65,11 +65,8 @@ enum err_code chainstate_precious(struct chainstate *s, uint32_t node, struct er
 
 static enum verdict verify_scripts(struct chainstate *s, struct chain_block *b, struct reject *r)
 {
-    struct err err = {0};
-    if (script_jobs_init(&b->scripts, &b->connect, NULL, b, &b->arena)) {
-        err_set(&err, ERR_NO_MEMORY, "no memory to check scripts");
-        return reject_undecided(r, &err);
-    }
+    if (script_jobs_init(&b->scripts, &b->connect, NULL, b, &b->arena))
+        return reject_failed(r, ERR_NO_MEMORY, "no memory to check scripts");
     for (size_t i = 0; i < b->scripts.n; i++)
         chainstate_submit(s, b, &b->scripts.jobs[i].job);
     chainstate_wait_for(s, b);

@@ -1,22 +1,15 @@
 #include "chain/chainstate_internal.h"
 
-static struct reject reject_none(void)
-{
-    return REJECT_NONE;
-}
-
 static enum verdict no_memory(struct reject *r)
 {
-    struct err err = {0};
-    err_set(&err, ERR_NO_MEMORY, "no memory for a block");
-    return reject_undecided(r, &err);
+    return reject_failed(r, ERR_NO_MEMORY, "no memory for a block");
 }
 
 enum verdict chainstate_add_header(struct chainstate *s, const struct block_header *h,
                                    int64_t now_s, uint32_t *out_node, struct reject *r)
 {
     struct hash256 hash;
-    *r = reject_none();
+    *r = REJECT_NONE;
     block_header_hash(h, &hash);
     uint32_t parent = header_chain_find(s->headers, &h->prev);
     uint32_t known = header_chain_find(s->headers, &hash);
@@ -129,7 +122,7 @@ static enum verdict start(struct chainstate *s, struct bytes raw, uint32_t node,
                           struct chain_block **out, struct reject *r)
 {
     struct chain_job *job;
-    struct chain_block *b = chainstate_take_spare(s);
+    struct chain_block *b = chainstate_take_spare(s, node);
     if (!b)
         return no_memory(r);
     buf_put(&b->raw, raw);
@@ -138,10 +131,6 @@ static enum verdict start(struct chainstate *s, struct bytes raw, uint32_t node,
         return b->raw.err == ERR_LIMIT ? reject_mutated(r, "bad-blk-length", "size limits failed")
                                        : no_memory(r);
     }
-    b->node = node;
-    b->height = header_height(s->headers, node);
-    b->hash = *header_hash(s->headers, node);
-    b->mtp_prev = header_median_time(s->headers, header_parent(s->headers, node));
     list_push_back(&s->fed, &b->in_list);
     b->counted_len = b->raw.len;
     s->in_flight_len += b->counted_len;
@@ -180,7 +169,7 @@ enum verdict chainstate_feed(struct chainstate *s, struct bytes raw, int64_t now
     struct chain_block *b;
     uint32_t node;
     bool is_known;
-    *r = reject_none();
+    *r = REJECT_NONE;
     chainstate_collect(s, false);
     if (make_room(s, &err))
         return reject_undecided(r, &err);
@@ -204,7 +193,7 @@ enum verdict chainstate_accept(struct chainstate *s, struct bytes raw, int64_t n
     struct chain_block *b;
     bool is_known;
     *out_is_new = false;
-    *r = reject_none();
+    *r = REJECT_NONE;
     if (finish_all(s, &err) || make_room(s, &err))
         return reject_undecided(r, &err);
     enum verdict v = begin(s, raw, now_s, out_node, &is_known, r);

@@ -40,7 +40,8 @@ struct chainstate {
 };
 
 /* --- blocks in flight --- */
-struct chain_block *chainstate_take_spare(struct chainstate *s); /* NULL: no memory */
+/* For the block of a node: what its checks need of the headers is in it. NULL: no memory. */
+struct chain_block *chainstate_take_spare(struct chainstate *s, uint32_t node);
 void chainstate_release(struct chainstate *s, struct list *from, struct chain_block *b);
 void chainstate_submit(struct chainstate *s, struct chain_block *b, struct chain_job *j);
 /* Jobs that are done; wait: at least one when some are out. */

@@ -204,9 +204,7 @@ static bool needs_scripts(const struct chainstate *s, uint32_t node)
 
 static enum verdict no_memory(struct chain_block *b)
 {
-    struct err err = {0};
-    err_set(&err, ERR_NO_MEMORY, "no memory to connect a block");
-    return reject_undecided(&b->reject, &err);
+    return reject_failed(&b->reject, ERR_NO_MEMORY, "no memory to connect a block");
 }
 
 /* Everything that could fail is ready before the coins change. */
@@ -294,25 +292,29 @@ bool chainstate_trim(struct chainstate *s)
     return s->hot.n < before;
 }
 
+/* To be read from the disk; NULL: no memory. */
+static struct chain_block *take_stored(struct chainstate *s, uint32_t node)
+{
+    struct chain_block *b = chainstate_take_spare(s, node);
+    if (!b)
+        return NULL;
+    b->at = s->tree.nodes[node].block;
+    b->is_on_disk = true;
+    return b;
+}
+
 static bool read_into_window(struct chainstate *s, uint32_t node, struct err *err)
 {
     struct chain_job *job;
-    struct block_node *n = &s->tree.nodes[node];
-    if (!(n->status & BLOCK_HAS_DATA)) {
+    if (!(s->tree.nodes[node].status & BLOCK_HAS_DATA)) {
         err_set(err, ERR_NOT_FOUND, "a block of the best chain was pruned");
         return false;
     }
-    struct chain_block *b = chainstate_take_spare(s);
+    struct chain_block *b = take_stored(s, node);
     if (!b) {
         err_set(err, ERR_NO_MEMORY, "no memory for a block");
         return false;
     }
-    b->node = node;
-    b->height = header_height(s->headers, node);
-    b->hash = *header_hash(s->headers, node);
-    b->mtp_prev = header_median_time(s->headers, header_parent(s->headers, node));
-    b->at = n->block;
-    b->is_on_disk = true;
     list_push_back(&s->window, &b->in_list);
     s->n_in_flight++;
     chain_block_prepare(b, &job);
@@ -459,24 +461,12 @@ enum verdict chainstate_load(struct chainstate *s, uint32_t node, bool with_undo
                              struct chain_block **out, struct reject *r)
 {
     struct chain_job *job;
-    struct err err = {0};
-    struct chain_block *b;
     *out = NULL;
-    if (!(s->tree.nodes[node].status & BLOCK_HAS_DATA)) {
-        err_set(&err, ERR_NOT_FOUND, "the block's data is not kept here");
-        return reject_undecided(r, &err);
-    }
-    b = chainstate_take_spare(s);
-    if (!b) {
-        err_set(&err, ERR_NO_MEMORY, "no memory for a block");
-        return reject_undecided(r, &err);
-    }
-    b->node = node;
-    b->height = header_height(s->headers, node);
-    b->hash = *header_hash(s->headers, node);
-    b->mtp_prev = node ? header_median_time(s->headers, header_parent(s->headers, node)) : 0;
-    b->at = s->tree.nodes[node].block;
-    b->is_on_disk = true;
+    if (!(s->tree.nodes[node].status & BLOCK_HAS_DATA))
+        return reject_failed(r, ERR_NOT_FOUND, "the block's data is not kept here");
+    struct chain_block *b = take_stored(s, node);
+    if (!b)
+        return reject_failed(r, ERR_NO_MEMORY, "no memory for a block");
     list_push_back(&s->spare, &b->in_list);
     chain_block_prepare(b, &job);
     job->run(job, &s->inline_mem);

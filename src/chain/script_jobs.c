@@ -120,13 +120,10 @@ static bool is_before(const struct script_job *a, const struct script_job *b)
 enum verdict script_jobs_verdict(const struct script_jobs *jobs, struct reject *r)
 {
     const struct script_job *first = NULL;
-    struct err err = {0};
     for (size_t i = 0; i < jobs->n; i++) {
         const struct script_job *j = &jobs->jobs[i];
-        if (j->result == SCRIPT_ERR_NO_MEMORY) {
-            err_set(&err, ERR_NO_MEMORY, "no memory to check a script");
-            return reject_undecided(r, &err);
-        }
+        if (j->result == SCRIPT_ERR_NO_MEMORY)
+            return reject_failed(r, ERR_NO_MEMORY, "no memory to check a script");
         if (j->result && (!first || is_before(j, first)))
             first = j;
     }

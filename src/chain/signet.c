@@ -159,7 +159,6 @@ static bool solution_holds(struct tx_in *in, struct bytes challenge)
 enum verdict block_check_signet(const struct block *b, struct bytes challenge,
                                 struct arena *scratch, struct reject *r)
 {
-    const struct err no_memory = {.code = ERR_NO_MEMORY, .what = "no memory for a signet check"};
     struct tx_in in = {0};
     struct hash256 coinbase, root;
     struct bytes solution;
@@ -171,13 +170,13 @@ enum verdict block_check_signet(const struct block *b, struct bytes challenge,
     struct bytes script = b->txs[0].out[at].script;
     struct span room = {arena_alloc(scratch, script.len), script.len};
     if (!room.data)
-        return reject_undecided(r, &no_memory);
+        return reject_failed(r, ERR_NO_MEMORY, "no memory for a signet check");
     script = take_solution(script, room, &solution);
     if (!read_solution(solution, &in))
         return reject_block(r, REASON, DETAIL);
     if (!hash_coinbase(&b->txs[0], (uint32_t)at, script, scratch, &coinbase) ||
         !hash_modified_root(b, &coinbase, scratch, &root) ||
         !hash_to_spend(b, &root, challenge, scratch, &in.prev.txid))
-        return reject_undecided(r, &no_memory);
+        return reject_failed(r, ERR_NO_MEMORY, "no memory for a signet check");
     return solution_holds(&in, challenge) ? VERDICT_VALID : reject_block(r, REASON, DETAIL);
 }

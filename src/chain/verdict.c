@@ -44,6 +44,11 @@ enum verdict reject_undecided(struct reject *r, const struct err *e)
         VERDICT_UNDECIDED);
 }
 
+enum verdict reject_failed(struct reject *r, enum err_code code, const char *what)
+{
+    return reject_undecided(r, &(struct err){.code = code, .what = what});
+}
+
 static void add(struct writer *w, const char *before, uint32_t index)
 {
     if (index != REJECT_NO_INDEX)

@@ -35,6 +35,8 @@ enum verdict reject_transient(struct reject *r, const char *reason, const char *
 enum verdict reject_tx(struct reject *r, const char *reason, const char *detail, uint32_t tx_index,
                        uint32_t in_index) MUST_USE;
 enum verdict reject_undecided(struct reject *r, const struct err *e) MUST_USE;
+/* UNDECIDED for a reason that is said here. */
+enum verdict reject_failed(struct reject *r, enum err_code code, const char *what) MUST_USE;
 
 /* One line for people: "bad-txns-inputs-missingorspent (transaction 3, input 0): detail". */
 char *reject_format(const struct reject *r, char *out, size_t out_cap);
