@@ -72,8 +72,6 @@ void block_merkle_root(struct hash256 *ids, size_t n, struct hash256 *out, bool 
         *out_is_mutated = is_mutated;
 }
 
-static const struct err no_memory = {.code = ERR_NO_MEMORY, .what = "no memory for a merkle tree"};
-
 static struct hash256 *new_ids(const struct block *b, struct arena *scratch)
 {
     return arena_alloc(scratch, b->n_txs * sizeof(struct hash256));
@@ -88,7 +86,7 @@ static enum verdict witness_commitment_of(const struct block *b, struct bytes no
     struct hash256 pair[2];
     struct hash256 *ids = new_ids(b, scratch);
     if (!ids)
-        return reject_undecided(r, &no_memory);
+        return reject_failed(r, ERR_NO_MEMORY, "no memory for a merkle tree");
     ids[0] = (struct hash256){{0}};
     for (uint32_t i = 1; i < b->n_txs; i++)
         ids[i] = b->txs[i].wtxid;
@@ -125,7 +123,7 @@ static enum verdict check_merkle(const struct block *b, struct arena *scratch, s
     bool is_mutated;
     struct hash256 *ids = new_ids(b, scratch);
     if (!ids)
-        return reject_undecided(r, &no_memory);
+        return reject_failed(r, ERR_NO_MEMORY, "no memory for a merkle tree");
     for (uint32_t i = 0; i < b->n_txs; i++)
         ids[i] = b->txs[i].txid;
     block_merkle_root(ids, b->n_txs, &root, &is_mutated);

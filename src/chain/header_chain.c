@@ -303,8 +303,6 @@ enum verdict header_chain_add(struct header_chain *c, const struct block_header 
                               const struct hash256 *hash, int64_t now_s, uint32_t *out_node,
                               struct reject *r)
 {
-    static const struct err no_memory = {.code = ERR_NO_MEMORY, .what = "no memory for a header"};
-    static const struct err too_many = {.code = ERR_LIMIT, .what = "the header chain is full"};
     *r = REJECT_NONE;
     *out_node = header_chain_find(c, hash);
     if (*out_node != HEADER_NONE)
@@ -318,9 +316,9 @@ enum verdict header_chain_add(struct header_chain *c, const struct block_header 
     if (v != VERDICT_VALID)
         return v;
     if (c->n >= c->n_max)
-        return reject_undecided(r, &too_many);
+        return reject_failed(r, ERR_LIMIT, "the header chain is full");
     if (!reserve_one(c))
-        return reject_undecided(r, &no_memory);
+        return reject_failed(r, ERR_NO_MEMORY, "no memory for a header");
     *out_node = append(c, h, hash, parent);
     return VERDICT_VALID;
 }
