@@ -74,10 +74,11 @@ static inline void announcer_host_want(struct announcer_host *h, const struct an
                           .ip_family = w->ip_family,
                           .is_tracker = !w->is_by_hand};
     struct udp *udp = h->udp[w->to.family == ADDR_V6];
+    struct err no_memory = {ERR_NO_MEMORY, "no memory for a request", 0, 0, 0};
     switch (w->kind) {
     case ANNOUNCER_RESOLVE:
         if (resolve_start(h->resolver, w->name, w->port, announcer_host_resolved, h, w->job))
-            abort();
+            announcer_host_resolved(h, w->job, &no_memory, NULL, 0);
         break;
     case ANNOUNCER_DATAGRAM:
         if (udp)
@@ -85,7 +86,7 @@ static inline void announcer_host_want(struct announcer_host *h, const struct an
         break;
     case ANNOUNCER_FETCH:
         if (fetch_start(h->fetch, &fetch, announcer_host_fetched, h, w->job))
-            abort();
+            announcer_host_fetched(h, w->job, &no_memory, 0, (struct bytes){0});
         break;
     case ANNOUNCER_PEERS:
         for (size_t i = 0; i < w->n_peers && h->n_peers < ANNOUNCER_HOST_PEERS_MAX; i++)

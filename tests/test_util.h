@@ -68,6 +68,14 @@ static inline uint8_t *test_exact_copy(struct bytes b)
     return copy;
 }
 
+/* --- slow machines --------------------------------------------------------------------------- */
+
+/* True under memcheck, 20 to 50 times slower: what does a fixed amount of work may do less of it. */
+static inline bool test_is_slow(void)
+{
+    return getenv("SHOAL_TEST_SLOW") != NULL;
+}
+
 /* --- memory that fails ----------------------------------------------------------------------- */
 
 /* Calls run with a struct mem whose first, second, third ... allocation fails, until a run asks

@@ -19,7 +19,7 @@ struct fetch_client {
     struct addr bind4, bind6;
     struct mem mem;
     struct list jobs;
-    struct list failed; /* never reached libcurl; reported from the timer */
+    struct list failed; /* given up here, not by libcurl; reported from the timer */
 };
 
 struct fetch_job {
@@ -34,6 +34,7 @@ struct fetch_job {
     struct err err;        /* ours; beats what libcurl says */
     bool has_asked_global; /* from here on no local address */
     bool is_tracker;       /* fetch.is_tracker */
+    bool is_given_up;      /* in failed */
     char range[48];
 };
 
@@ -327,11 +328,31 @@ static void socket_ready(void *ctx, bool is_readable, bool is_writable)
     report_ended(c); /* w may be gone */
 }
 
+static void job_give_up(struct fetch_job *j)
+{
+    struct fetch_client *c = j->client;
+    err_set(&j->err, ERR_NO_MEMORY, "no memory for a request");
+    j->is_given_up = true;
+    list_push_back(&c->failed, &j->in_jobs);
+    loop_timer_set(c->timer, clock_now_us());
+}
+
+/* Nobody would hear of its socket again: the job ends. To libcurl all is well; told of an error it
+ * would let go of all its transfers, and say so only when their time is up. */
+static void watch_failed(CURL *easy)
+{
+    struct fetch_job *j = NULL;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&j);
+    if (!j || j->is_given_up)
+        return;
+    list_remove(&j->client->jobs, &j->in_jobs);
+    job_give_up(j);
+}
+
 static int socket_wanted(CURL *easy, curl_socket_t fd, int what, void *ctx, void *socket_ctx)
 {
     struct fetch_client *c = ctx;
     struct watched *w = socket_ctx;
-    (void)easy;
     if (what == CURL_POLL_REMOVE) {
         if (w)
             loop_poll_free(w->poll);
@@ -342,7 +363,8 @@ static int socket_wanted(CURL *easy, curl_socket_t fd, int what, void *ctx, void
         w = calloc(1, sizeof *w);
         if (!w || loop_poll_new(&w->poll, c->loop, fd, socket_ready, w, NULL)) {
             free(w);
-            return -1;
+            watch_failed(easy);
+            return 0;
         }
         w->client = c;
         w->fd = fd;
@@ -435,9 +457,7 @@ enum err_code fetch_start(struct fetch_client *c, const struct fetch *request,
         list_push_back(&c->jobs, &j->in_jobs);
         return ERR_OK;
     }
-    err_set(&j->err, ERR_NO_MEMORY, "no memory for a request");
-    list_push_back(&c->failed, &j->in_jobs);
-    loop_timer_set(c->timer, clock_now_us());
+    job_give_up(j);
     return ERR_OK;
 }
 

@@ -126,10 +126,10 @@ static void file_release(void *ctx, void *token)
     open_file_release(h->config.files, token);
 }
 
-static void file_warm(void *ctx, uint32_t conn, const struct tcp_file *f)
+static bool file_warm(void *ctx, uint32_t conn, const struct tcp_file *f)
 {
     struct io_host *h = ctx;
-    host_jobs_warm(h->jobs, conn, f->store, f->file, f->off, f->len);
+    return host_jobs_warm(h->jobs, conn, f->store, f->file, f->off, f->len);
 }
 
 static void file_warmed(void *ctx, uint32_t conn, const struct err *err)
@@ -185,7 +185,7 @@ static bool turn(void *ctx)
         has_more |= tcp_flush(h->tcp);
     }
     loop_timer_set(h->timer, session_deadline_us(s));
-    return has_more;
+    return has_more || h->n_lost > 0 || host_jobs_has_answers(h->jobs);
 }
 
 /* Only wakes the loop: the turn itself comes before it sleeps again. */

@@ -33,6 +33,7 @@ struct host_store {
     const struct metainfo *info;
     uint32_t queue;
     size_t n_out;               /* jobs under way */
+    struct host_job *last_job;  /* kept ready, as closing must not want memory; then close_job */
     struct host_job *close_job; /* begins when the others have ended */
     struct warm_range *warm;    /* HOST_N_WARM, from the first one on */
     uint32_t next_warm;
@@ -122,14 +123,21 @@ static enum err_code run_kind(struct host_job *j, struct span scratch)
     return ERR_OK;
 }
 
+/* True, and j says so: the session goes away, and nobody wants this any more. */
+static bool job_is_off(struct host_job *j)
+{
+    bool must_run = j->kind == JOB_RESUME || j->kind == JOB_CLOSE;
+    if (must_run || !atomic_load_explicit(&j->owner->is_closing, memory_order_relaxed))
+        return false;
+    err_set(&j->err, ERR_CANCELLED, "shutting down");
+    return true;
+}
+
 static void job_run(struct work *w, struct span scratch)
 {
     struct host_job *j = CONTAINER_OF(w, struct host_job, work);
     j->err.code = ERR_OK;
-    bool must_run = j->kind == JOB_RESUME || j->kind == JOB_CLOSE;
-    if (atomic_load_explicit(&j->owner->is_closing, memory_order_relaxed) && !must_run)
-        err_set(&j->err, ERR_CANCELLED, "shutting down");
-    else
+    if (!job_is_off(j))
         j->err.code = run_kind(j, scratch);
 }
 
@@ -142,9 +150,7 @@ static void jobs_put(struct work *const *ws, size_t n, struct span scratch)
     size_t n_items = 0;
     for (size_t i = 0; i < n; i++) {
         struct host_job *j = CONTAINER_OF(ws[i], struct host_job, work);
-        if (atomic_load_explicit(&j->owner->is_closing, memory_order_relaxed))
-            err_set(&j->err, ERR_CANCELLED, "shutting down");
-        else
+        if (!job_is_off(j))
             items[n_items++] = (struct store_put_item){j->files, j->put, &j->err};
     }
     file_store_put_many(items, n_items);
@@ -158,9 +164,7 @@ static void jobs_check(struct work *const *ws, size_t n, struct span scratch)
     size_t n_items = 0;
     for (size_t i = 0; i < n; i++) {
         struct host_job *j = CONTAINER_OF(ws[i], struct host_job, work);
-        if (atomic_load_explicit(&j->owner->is_closing, memory_order_relaxed))
-            err_set(&j->err, ERR_CANCELLED, "shutting down");
-        else
+        if (!job_is_off(j))
             items[n_items++] = (struct store_check_item){j->files, j->check, &j->err};
     }
     if (n_items > 0)
@@ -171,17 +175,21 @@ static void jobs_check(struct work *const *ws, size_t n, struct span scratch)
 
 static void job_done(struct work *w);
 
+static void job_init(struct host_job *j, struct host_jobs *hj, enum job_kind kind, uint64_t job)
+{
+    *j = (struct host_job){.work = {.run = job_run, .done = job_done, .port = hj->port},
+                           .owner = hj,
+                           .kind = kind,
+                           .job = job};
+}
+
 static struct host_job *job_new(struct host_jobs *hj, enum job_kind kind, uint64_t job)
 {
     struct list_node *node = list_pop_front(&hj->free);
     struct host_job *j =
         node ? CONTAINER_OF(node, struct host_job, in_list) : mem_alloc(&hj->mem, sizeof *j);
-    if (!j)
-        return NULL;
-    *j = (struct host_job){.work = {.run = job_run, .done = job_done, .port = hj->port},
-                           .owner = hj,
-                           .kind = kind,
-                           .job = job};
+    if (j)
+        job_init(j, hj, kind, job);
     return j;
 }
 
@@ -206,14 +214,20 @@ static void job_lost(struct host_jobs *hj, uint64_t job)
     hj->lost[hj->n_lost++] = job;
 }
 
+static void store_free(struct host_jobs *hj, struct host_store *s)
+{
+    mem_free(&hj->mem, s->last_job);
+    mem_free(&hj->mem, s->warm);
+    mem_free(&hj->mem, s);
+}
+
 static void store_forget(struct host_jobs *hj, uint32_t torrent)
 {
     struct host_store **slot = map_get(&hj->stores, &torrent);
     if (!slot)
         return;
     hj->last_found = NULL;
-    mem_free(&hj->mem, (*slot)->warm);
-    mem_free(&hj->mem, *slot);
+    store_free(hj, *slot);
     map_remove(&hj->stores, &torrent);
 }
 
@@ -311,9 +325,14 @@ static void job_done(struct work *w)
     job_answer(j);
 }
 
+bool host_jobs_has_answers(const struct host_jobs *hj)
+{
+    return hj->answers.n + hj->n_lost > 0;
+}
+
 bool host_jobs_deliver(struct host_jobs *hj)
 {
-    size_t n = hj->answers.n + hj->n_lost;
+    bool had_some = host_jobs_has_answers(hj);
     struct err err = {ERR_NO_MEMORY, "no memory for a storage request", STORE_NO_FILE, 0, 0};
     uint64_t lost[N_LOST_MAX];
     uint32_t n_lost = hj->n_lost;
@@ -323,7 +342,7 @@ bool host_jobs_deliver(struct host_jobs *hj)
         job_answer(CONTAINER_OF(list_pop_front(&hj->answers), struct host_job, in_list));
     for (uint32_t i = 0; i < n_lost; i++)
         hj->owner.done(hj->owner.ctx, lost[i], &err);
-    return n > 0;
+    return had_some;
 }
 
 /* --- life ------------------------------------------------------------------------------------ */
@@ -372,8 +391,7 @@ static void free_stores(struct host_jobs *hj)
     while (map_next(&hj->stores, &cursor, &key, &value)) {
         struct host_store *s = *(struct host_store **)value;
         file_store_close(s->files);
-        mem_free(&hj->mem, s->warm);
-        mem_free(&hj->mem, s);
+        store_free(hj, s);
     }
     map_clear(&hj->stores);
 }
@@ -408,10 +426,12 @@ static struct host_store *store_find(struct host_jobs *hj, uint32_t torrent)
 static struct host_store *store_new(struct host_jobs *hj, const struct store_open *request)
 {
     struct host_store *s = mem_calloc(&hj->mem, 1, sizeof *s);
-    bool is_new = false;
-    struct host_store **slot = s ? map_put(&hj->stores, &request->torrent, &is_new) : NULL;
-    if (!slot || !is_new) {
-        mem_free(&hj->mem, s);
+    if (!s)
+        return NULL;
+    s->last_job = mem_alloc(&hj->mem, sizeof *s->last_job);
+    struct host_store **slot = s->last_job ? map_put(&hj->stores, &request->torrent, NULL) : NULL;
+    if (!slot) {
+        store_free(hj, s);
         return NULL;
     }
     s->info = request->info;
@@ -519,21 +539,21 @@ void host_jobs_stat(struct host_jobs *hj, uint64_t job, uint32_t torrent,
 
 void host_jobs_close(struct host_jobs *hj, uint64_t job, uint32_t torrent)
 {
-    struct host_job *j = job_new(hj, JOB_CLOSE, job);
     struct host_store *s = store_find(hj, torrent);
-    if (!j) {
-        job_lost(hj, job);
+    if (s && !s->close_job) {
+        s->close_job = s->last_job;
+        s->last_job = NULL;
+        job_init(s->close_job, hj, JOB_CLOSE, job);
+        s->close_job->torrent = torrent;
+        s->close_job->store = s;
+        store_try_close(s);
         return;
     }
-    if (!s || s->close_job) {
-        j->kind = JOB_REFUSED;
+    struct host_job *j = job_new(hj, JOB_REFUSED, job);
+    if (j)
         job_refuse(j, ERR_OK, NULL); /* nothing is open: done */
-        return;
-    }
-    j->torrent = torrent;
-    j->store = s;
-    s->close_job = j;
-    store_try_close(s);
+    else
+        job_lost(hj, job);
 }
 
 void host_jobs_resume(struct host_jobs *hj, uint64_t job, struct bytes key, struct bytes resume,
@@ -587,14 +607,14 @@ bool host_jobs_is_warm(struct host_jobs *hj, uint32_t torrent, uint32_t file, ui
     return false;
 }
 
-void host_jobs_warm(struct host_jobs *hj, uint32_t conn, uint32_t torrent, uint32_t file,
+bool host_jobs_warm(struct host_jobs *hj, uint32_t conn, uint32_t torrent, uint32_t file,
                     uint64_t off, uint32_t len)
 {
     struct host_job *j = job_new(hj, JOB_WARM, 0);
     struct host_store *s = store_find(hj, torrent);
     assert(s && s->files && !s->close_job); /* the network asked for the store just now */
     if (!j)
-        return; /* the connection stays cold until its peer gives up */
+        return false;
     j->torrent = torrent;
     j->store = s;
     j->warm.conn = conn;
@@ -602,4 +622,5 @@ void host_jobs_warm(struct host_jobs *hj, uint32_t conn, uint32_t torrent, uint3
     j->warm.off = off;
     j->warm.len = u64_max(len, HOST_WARM_LEN);
     store_submit(j);
+    return true;
 }

@@ -37,13 +37,16 @@ void host_jobs_stat(struct host_jobs *hj, uint64_t job, uint32_t torrent,
 void host_jobs_close(struct host_jobs *hj, uint64_t job, uint32_t torrent);
 void host_jobs_resume(struct host_jobs *hj, uint64_t job, struct bytes key, struct bytes resume,
                       bool is_final);
-/* Answers that needed no worker; true: there were some. Once per turn. */
+/* Answers that needed no worker; true: there were some. Once per turn, and another turn is due
+ * while there are more. */
 bool host_jobs_deliver(struct host_jobs *hj);
+bool host_jobs_has_answers(const struct host_jobs *hj);
 
 /* Uploads, on the loop's thread. NULL: no such torrent is open. */
 struct file_store *host_jobs_store(struct host_jobs *hj, uint32_t torrent);
 const struct layout *host_jobs_layout(struct host_jobs *hj, uint32_t torrent);
 bool host_jobs_is_warm(struct host_jobs *hj, uint32_t torrent, uint32_t file, uint64_t off,
                        uint32_t len);
-void host_jobs_warm(struct host_jobs *hj, uint32_t conn, uint32_t torrent, uint32_t file,
+/* False: no memory, and no answer will come. */
+bool host_jobs_warm(struct host_jobs *hj, uint32_t conn, uint32_t torrent, uint32_t file,
                     uint64_t off, uint32_t len);

@@ -54,8 +54,9 @@ struct tcp_owner {
     enum tcp_file_state (*file_acquire)(void *ctx, const struct tcp_file *f, int *out_fd,
                                         bool *out_is_warm, void **out_token);
     void (*file_release)(void *ctx, void *token);
-    /* Open f and bring it into the page cache, somewhere else; then tcp_file_ready(conn, err). */
-    void (*file_warm)(void *ctx, uint32_t conn, const struct tcp_file *f);
+    /* Open f and bring it into the page cache, somewhere else; then tcp_file_ready(conn, err).
+     * False: there is no memory for that; the connection fails. */
+    bool (*file_warm)(void *ctx, uint32_t conn, const struct tcp_file *f);
     /* f cannot be read. The connection was closed; closed() is not called. */
     void (*file_failed)(void *ctx, uint32_t conn, const struct tcp_file *f, const struct err *err);
 };

@@ -162,7 +162,8 @@ static void file_is_cold(struct tcp_conn *c, const struct tcp_file *f)
     }
     c->is_cold = true;
     c->is_warmed = false;
-    n->owner.file_warm(n->owner.ctx, c->id, f);
+    if (!n->owner.file_warm(n->owner.ctx, c->id, f))
+        tcp_conn_fail(c, ERR_NO_MEMORY, "no memory to read a file", 0);
 }
 
 static void file_has_failed(struct tcp_conn *c, const struct tcp_file *f, const struct err *err)

@@ -1,3 +1,4 @@
+#include "alloc_faults.h"
 #include "io/host_jobs.h"
 #include "io/loop.h"
 #include "store/resume_store.h"
@@ -254,6 +255,37 @@ static void too_many_are_refused(void **state)
     world_free(w);
 }
 
+/* What cannot even be noted for want of memory is answered in the next turn; closing wants none. */
+static void without_memory_all_is_answered(void **state)
+{
+    (void)state;
+    struct world *w = world_new(10000);
+    struct store_check checks[3] = {{.torrent = 9}, {.torrent = 9}, {.torrent = 9}};
+    uint64_t n;
+    fixture_write(w->x, w->dir);
+    host_jobs_open(w->jobs, 0, &w->open);
+    world_wait(w, 1);
+    host_jobs_check(w->jobs, 1, &checks[0]); /* takes the one that is free */
+    alloc_fault_arm(1);
+    host_jobs_check(w->jobs, 2, &checks[1]);
+    assert_true(alloc_fault_disarm(&n));
+    assert_true(host_jobs_has_answers(w->jobs));
+    alloc_fault_arm(1);
+    assert_false(host_jobs_warm(w->jobs, 42, 9, 1, 1000, 100));
+    assert_true(alloc_fault_disarm(&n));
+    alloc_fault_arm(1);
+    host_jobs_close(w->jobs, 3, 9);
+    assert_false(alloc_fault_disarm(&n));
+    world_wait(w, 4);
+    assert_int_equal(w->errs[1].code, ERR_OK);
+    assert_int_equal(w->errs[2].code, ERR_NO_MEMORY);
+    assert_int_equal(w->errs[3].code, ERR_OK);
+    host_jobs_open(w->jobs, 4, &w->open); /* the number is free again */
+    world_wait(w, 5);
+    assert_int_equal(w->errs[4].code, ERR_OK);
+    world_free(w);
+}
+
 static void freed_with_jobs_under_way(void **state)
 {
     (void)state;
@@ -289,6 +321,7 @@ int main(void)
         cmocka_unit_test(an_open_that_fails_leaves_nothing),
         cmocka_unit_test(resume_data_is_saved_in_order),
         cmocka_unit_test(too_many_are_refused),
+        cmocka_unit_test(without_memory_all_is_answered),
         cmocka_unit_test(freed_with_jobs_under_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,7 +27,7 @@ struct side {
     size_t in_len, in_limit;   /* lends nothing beyond */
     bool is_refusing, is_torn; /* torn: lends small spans */
     int file_fd;
-    bool is_cold, is_warm, is_in_memory, has_no_store, is_warm_late;
+    bool is_cold, is_warm, is_in_memory, has_no_store, is_warm_late, cannot_warm;
     struct tcp_file warm_asked;
     void (*on_room)(struct side *s);
     size_t n_blocks_to_send, n_blocks_sent;
@@ -118,13 +118,16 @@ static void file_release(void *ctx, void *token)
     assert_ptr_equal(ctx, token);
 }
 
-static void file_warm(void *ctx, uint32_t conn, const struct tcp_file *f)
+static bool file_warm(void *ctx, uint32_t conn, const struct tcp_file *f)
 {
     struct side *s = ctx;
     assert_int_equal(conn, s->conn);
     s->n_warm++;
+    if (s->cannot_warm)
+        return false;
     s->warm_asked = *f;
     s->is_warm_late = true;
+    return true;
 }
 
 static void file_failed(void *ctx, uint32_t conn, const struct tcp_file *f, const struct err *err)
@@ -709,6 +712,25 @@ static void a_closed_store_closes_the_connection(void **state)
     pair_clear(&p);
 }
 
+/* Nobody could say when the file is warm: better no connection than one that waits for ever. */
+static void a_cold_file_without_memory_fails(void **state)
+{
+    (void)state;
+    static const enum tcp_upload uploads[] = {TCP_UPLOAD_BATCH, TCP_UPLOAD_SENDFILE};
+    for (size_t i = 0; i < COUNT_OF(uploads); i++) {
+        struct tcp_config config = config_v4();
+        config.upload = uploads[i];
+        struct pair p = pair_make(&config);
+        pair_connect(&p, addr_v4(127, 0, 0, 1, 0));
+        p.a->is_cold = p.a->cannot_warm = true;
+        tcp_send_file(p.a->tcp, p.a->conn, &(struct tcp_file){7, 3, 0, BLOCK});
+        assert_true(pair_until(&p, a_is_closed));
+        assert_int_equal(p.a->closed.code, ERR_NO_MEMORY);
+        assert_int_equal(p.a->n_warm, 1);
+        pair_clear(&p);
+    }
+}
+
 static bool b_is_full(struct pair *p)
 {
     return p->b->in_len == p->b->in_limit;
@@ -826,6 +848,7 @@ int main(void)
         cmocka_unit_test(cold_data_waits_for_its_worker),
         cmocka_unit_test(a_file_that_cannot_be_read_closes),
         cmocka_unit_test(a_closed_store_closes_the_connection),
+        cmocka_unit_test(a_cold_file_without_memory_fails),
         cmocka_unit_test(nothing_lent_nothing_read),
         cmocka_unit_test(close_flushes),
         cmocka_unit_test(flushing_ends_in_time),

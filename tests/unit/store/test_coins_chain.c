@@ -273,6 +273,8 @@ static void test_small(void **state)
 static void test_mixed(void **state)
 {
     (void)state;
+    if (test_is_slow())
+        skip();
     run_chain("regtest-mixed-1", 4 << 20);
 }
 
