@@ -102,6 +102,23 @@ bool script_next(struct bytes script, size_t *pos, uint8_t *out_op, struct bytes
     return true;
 }
 
+void script_write_push(struct writer *w, struct bytes b)
+{
+    if (b.len < OP_PUSHDATA1) {
+        writer_u8(w, (uint8_t)b.len);
+    } else if (b.len <= 0xff) {
+        writer_u8(w, OP_PUSHDATA1);
+        writer_u8(w, (uint8_t)b.len);
+    } else if (b.len <= 0xffff) {
+        writer_u8(w, OP_PUSHDATA2);
+        writer_u16le(w, (uint16_t)b.len);
+    } else {
+        writer_u8(w, OP_PUSHDATA4);
+        writer_u32le(w, (uint32_t)b.len);
+    }
+    writer_put(w, b);
+}
+
 /* --- shapes ---------------------------------------------------------------------------------- */
 
 /* BIP 16: OP_HASH160, 20 bytes, OP_EQUAL, and no other spelling. */
@@ -137,6 +154,57 @@ bool script_witness_program(struct bytes s, unsigned *out_version, struct bytes 
     *out_version = s.data[0] == OP_0 ? 0 : s.data[0] - OP_1 + 1u;
     *out_program = bytes_sub(s, 2, s.len - 2);
     return true;
+}
+
+static bool is_pubkey_sized(struct bytes key)
+{
+    if (key.len == 33)
+        return key.data[0] == 2 || key.data[0] == 3;
+    return key.len == 65 && (key.data[0] == 4 || key.data[0] == 6 || key.data[0] == 7);
+}
+
+bool script_pubkey(struct bytes s, struct bytes *out_key)
+{
+    *out_key = bytes_sub(s, 1, s.len - 2);
+    return (s.len == 35 || s.len == 67) && s.data[0] == s.len - 2 &&
+           s.data[s.len - 1] == OP_CHECKSIG && is_pubkey_sized(*out_key);
+}
+
+static bool is_pubkeyhash(struct bytes s)
+{
+    return s.len == 25 && s.data[0] == OP_DUP && s.data[1] == OP_HASH160 && s.data[2] == 20 &&
+           s.data[23] == OP_EQUALVERIFY && s.data[24] == OP_CHECKSIG;
+}
+
+/* A number from 1 to 20 as OP_n or as the shortest push; 0 otherwise. */
+static uint32_t count_of(uint8_t op, struct bytes push)
+{
+    int64_t v;
+    if (op >= OP_1 && op <= OP_16)
+        return op - OP_1 + 1u;
+    if (op == OP_0 || op > OP_PUSHDATA4 || !script_push_is_minimal(op, push) ||
+        !script_num_read(push, true, 4, &v))
+        return 0;
+    return v >= 1 && v <= SCRIPT_N_PUBKEYS_MAX ? (uint32_t)v : 0;
+}
+
+bool script_multisig(struct bytes s, struct script_multisig *out)
+{
+    size_t pos = 0;
+    uint8_t op;
+    struct bytes push;
+    out->n_keys = 0;
+    if (s.len == 0 || s.data[s.len - 1] != OP_CHECKMULTISIG || !script_next(s, &pos, &op, &push))
+        return false;
+    out->n_needed = count_of(op, push);
+    bool is_more = script_next(s, &pos, &op, &push);
+    for (; is_more && is_pubkey_sized(push); is_more = script_next(s, &pos, &op, &push)) {
+        if (out->n_keys == SCRIPT_N_PUBKEYS_MAX)
+            return false;
+        out->keys[out->n_keys++] = push;
+    }
+    return is_more && out->n_needed > 0 && out->n_keys >= out->n_needed &&
+           count_of(op, push) == out->n_keys && pos + 1 == s.len;
 }
 
 /* --- sigops ---------------------------------------------------------------------------------- */
@@ -230,53 +298,6 @@ uint64_t tx_sigop_cost(const struct tx *t, const struct tx_out *spent, uint32_t 
 
 /* --- type names ------------------------------------------------------------------------------ */
 
-static bool is_pubkey_sized(struct bytes key)
-{
-    if (key.len == 33)
-        return key.data[0] == 2 || key.data[0] == 3;
-    return key.len == 65 && (key.data[0] == 4 || key.data[0] == 6 || key.data[0] == 7);
-}
-
-static bool is_pubkey_script(struct bytes s)
-{
-    return (s.len == 35 || s.len == 67) && s.data[0] == s.len - 2 &&
-           s.data[s.len - 1] == OP_CHECKSIG && is_pubkey_sized(bytes_sub(s, 1, s.len - 2));
-}
-
-static bool is_pubkeyhash(struct bytes s)
-{
-    return s.len == 25 && s.data[0] == OP_DUP && s.data[1] == OP_HASH160 && s.data[2] == 20 &&
-           s.data[23] == OP_EQUALVERIFY && s.data[24] == OP_CHECKSIG;
-}
-
-/* A number from 1 to 20 as OP_n or as the shortest push; 0 otherwise. */
-static uint32_t count_of(uint8_t op, struct bytes push)
-{
-    int64_t v;
-    if (op >= OP_1 && op <= OP_16)
-        return op - OP_1 + 1u;
-    if (op == OP_0 || op > OP_PUSHDATA4 || !script_push_is_minimal(op, push) ||
-        !script_num_read(push, true, 4, &v))
-        return 0;
-    return v >= 1 && v <= SCRIPT_N_PUBKEYS_MAX ? (uint32_t)v : 0;
-}
-
-static bool is_multisig(struct bytes s)
-{
-    size_t pos = 0;
-    uint8_t op;
-    struct bytes push;
-    uint32_t n_keys = 0;
-    if (s.len == 0 || s.data[s.len - 1] != OP_CHECKMULTISIG || !script_next(s, &pos, &op, &push))
-        return false;
-    uint32_t n_needed = count_of(op, push);
-    bool is_more = script_next(s, &pos, &op, &push);
-    for (; is_more && is_pubkey_sized(push); is_more = script_next(s, &pos, &op, &push))
-        n_keys++;
-    return is_more && n_needed > 0 && n_keys >= n_needed && count_of(op, push) == n_keys &&
-           pos + 1 == s.len;
-}
-
 static const char *witness_type_name(unsigned version, struct bytes program)
 {
     if (version == 0 && program.len == 20)
@@ -292,17 +313,18 @@ static const char *witness_type_name(unsigned version, struct bytes program)
 
 const char *script_type_name(struct bytes s)
 {
+    struct script_multisig multisig;
     unsigned version;
-    struct bytes program;
+    struct bytes program, key;
     if (script_is_p2sh(s))
         return "scripthash";
     if (script_witness_program(s, &version, &program))
         return witness_type_name(version, program);
     if (s.len > 0 && s.data[0] == OP_RETURN && script_is_push_only(bytes_sub(s, 1, s.len - 1)))
         return "nulldata";
-    if (is_pubkey_script(s))
+    if (script_pubkey(s, &key))
         return "pubkey";
     if (is_pubkeyhash(s))
         return "pubkeyhash";
-    return is_multisig(s) ? "multisig" : "nonstandard";
+    return script_multisig(s, &multisig) ? "multisig" : "nonstandard";
 }

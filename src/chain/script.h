@@ -47,11 +47,22 @@ const char *script_flag_name(unsigned bit);
 /* One opcode or push at *pos; false at the end or (with *pos < script.len) on a malformed push. */
 bool script_next(struct bytes script, size_t *pos, uint8_t *out_op, struct bytes *out_push);
 
+/* The shortest of the four forms of a push that holds b; never OP_1 to OP_16 or OP_1NEGATE. */
+void script_write_push(struct writer *w, struct bytes b);
+
 bool script_is_p2sh(struct bytes s); /* the 23-byte form only */
 bool script_is_push_only(struct bytes s);
 bool script_is_unspendable(struct bytes s); /* begins with OP_RETURN or is above 10,000 bytes */
 /* Witness program: version 0 to 16 and 2 to 40 bytes (BIP 141). */
 bool script_witness_program(struct bytes s, unsigned *out_version, struct bytes *out_program);
+/* A key (by its length and first byte: 33, 65, hybrids too) and OP_CHECKSIG. */
+bool script_pubkey(struct bytes s, struct bytes *out_key);
+/* m keys of n, counts spelled in the shortest way, OP_CHECKMULTISIG. */
+struct script_multisig {
+    uint32_t n_needed, n_keys;
+    struct bytes keys[SCRIPT_N_PUBKEYS_MAX]; /* views of the script */
+};
+bool script_multisig(struct bytes s, struct script_multisig *out);
 
 /* Legacy count: is_accurate takes n of n-of-m from OP_1 to OP_16 before CHECKMULTISIG, else 20. */
 uint32_t script_sigops(struct bytes s, bool is_accurate);

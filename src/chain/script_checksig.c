@@ -13,16 +13,7 @@ static struct bytes script_code(const struct interp *m)
 static struct bytes spell_push(struct bytes b, uint8_t room[SCRIPT_ELEMENT_LEN_MAX + 3])
 {
     struct writer w = writer_init(room, SCRIPT_ELEMENT_LEN_MAX + 3);
-    if (b.len < OP_PUSHDATA1) {
-        writer_u8(&w, (uint8_t)b.len);
-    } else if (b.len <= 0xff) {
-        writer_u8(&w, OP_PUSHDATA1);
-        writer_u8(&w, (uint8_t)b.len);
-    } else {
-        writer_u8(&w, OP_PUSHDATA2);
-        writer_u16le(&w, (uint16_t)b.len);
-    }
-    writer_put(&w, b);
+    script_write_push(&w, b);
     return writer_bytes(&w);
 }
 

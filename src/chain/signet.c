@@ -13,24 +13,6 @@
 #define COMMITTED_LEN  72u                           /* version, parent, merkle root, time */
 #define SOLUTION_FLAGS (SCRIPT_P2SH | SCRIPT_WITNESS | SCRIPT_DERSIG | SCRIPT_NULLDUMMY)
 
-/* A direct push, PUSHDATA1 or PUSHDATA2 of what it takes. */
-static void put_push(struct writer *w, struct bytes b)
-{
-    if (b.len < OP_PUSHDATA1) {
-        writer_u8(w, (uint8_t)b.len);
-    } else if (b.len <= 0xff) {
-        writer_u8(w, OP_PUSHDATA1);
-        writer_u8(w, (uint8_t)b.len);
-    } else if (b.len <= 0xffff) {
-        writer_u8(w, OP_PUSHDATA2);
-        writer_u16le(w, (uint16_t)b.len);
-    } else {
-        writer_u8(w, OP_PUSHDATA4);
-        writer_u32le(w, (uint32_t)b.len);
-    }
-    writer_put(w, b);
-}
-
 /* The commitment's script with the first push that begins with the header cut down to it; what was
  * cut off is the solution. Without one the script stays as it is and the solution is empty. */
 static struct bytes take_solution(struct bytes script, struct span room, struct bytes *out_solution)
@@ -50,7 +32,7 @@ static struct bytes take_solution(struct bytes script, struct span room, struct 
             *out_solution = bytes_sub(push, SIGNET_HEADER.len, push.len);
             push.len = SIGNET_HEADER.len;
         }
-        put_push(&w, push);
+        script_write_push(&w, push);
     }
     return out_solution->len ? writer_bytes(&w) : script;
 }

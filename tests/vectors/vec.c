@@ -1,4 +1,5 @@
 #include "vec.h"
+#include "chain/script.h"
 #include "chain/script_num.h"
 #include "chain/script_op.h"
 #include "chain/tx.h"
@@ -171,27 +172,13 @@ struct bytes vec_sibling(struct vec *v, size_t len_off, const char *tail)
 
 /* --- the script language --------------------------------------------------------------------- */
 
-static void put_push(struct writer *w, struct bytes b)
-{
-    if (b.len < OP_PUSHDATA1) {
-        writer_u8(w, (uint8_t)b.len);
-    } else if (b.len <= 0xff) {
-        writer_u8(w, OP_PUSHDATA1);
-        writer_u8(w, (uint8_t)b.len);
-    } else {
-        writer_u8(w, OP_PUSHDATA2);
-        writer_u16le(w, (uint16_t)b.len);
-    }
-    writer_put(w, b);
-}
-
 static void put_number(struct writer *w, int64_t v)
 {
     uint8_t room[SCRIPT_NUM_ROOM];
     if (v == -1 || (v >= 1 && v <= 16))
         writer_u8(w, (uint8_t)(OP_1 - 1 + v));
     else
-        put_push(w, bytes_of(room, script_num_write(v, room)));
+        script_write_push(w, bytes_of(room, script_num_write(v, room)));
 }
 
 static bool is_number(struct bytes word)
@@ -238,7 +225,7 @@ static bool put_word(struct vec *v, struct writer *w, struct bytes word)
         writer_put(w, raw);
         return raw.data != NULL;
     } else if (word.len >= 2 && word.data[0] == '\'') {
-        put_push(w, bytes_sub(word, 1, word.len - 2));
+        script_write_push(w, bytes_sub(word, 1, word.len - 2));
     } else if (bytes_equal_str(word, "RESERVED") || bytes_equal_str(word, "OP_RESERVED")) {
         writer_u8(w, OP_RESERVED);
     } else {

@@ -248,6 +248,87 @@ static void test_names(void **state)
     assert_string_equal(script_err_name(SCRIPT_ERR_COUNT), "UNKNOWN_ERROR");
 }
 
+/* Bitcoin Core, CScript::operator<<: at each bound the next longer form. */
+static void test_write_push(void **state)
+{
+    static const struct {
+        size_t len;
+        const char *head_hex;
+    } rows[] = {
+        {0, "00"},     {1, "01"},       {75, "4b"},        {76, "4c4c"},
+        {255, "4cff"}, {256, "4d0001"}, {65535, "4dffff"}, {65536, "4e00000100"},
+    };
+    (void)state;
+    uint8_t *data = calloc(1, 65536), *room = malloc(65536 + 5), op;
+    assert_non_null(data);
+    assert_non_null(room);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct writer w = writer_init(room, 65536 + 5);
+        struct bytes head = script(rows[i].head_hex), push;
+        size_t pos = 0;
+        script_write_push(&w, bytes_of(data, rows[i].len));
+        assert_int_equal(writer_bytes(&w).len, head.len + rows[i].len);
+        assert_memory_equal(room, head.data, head.len);
+        assert_true(script_next(writer_bytes(&w), &pos, &op, &push));
+        assert_int_equal(pos, head.len + rows[i].len);
+        assert_int_equal(push.len, rows[i].len);
+    }
+    free(room);
+    free(data);
+}
+
+#define KEY_2 "02a5613bd857b7048924264d1e70e08fb2a7e6527d32b7ab1bb993ac59964ff397"
+#define KEY_3 "031ac43c7ff740014c3b33737ede99c967e4764553d1b2b83db77c83b8715fa72d"
+
+static void test_multisig(void **state)
+{
+    struct script_multisig m;
+    (void)state;
+    assert_true(script_multisig(script("5121" KEY_2 "21" KEY_3 "52ae"), &m));
+    assert_int_equal(m.n_needed, 1);
+    assert_int_equal(m.n_keys, 2);
+    test_assert_hex(m.keys[0], KEY_2);
+    test_assert_hex(m.keys[1], KEY_3);
+    /* 01 is to be spelled OP_1 */
+    assert_false(script_multisig(script("01014c21" KEY_2 "51ae"), &m));
+    assert_false(script_multisig(script("5221" KEY_2 "51ae"), &m)); /* two of one */
+    assert_false(script_multisig(script("5021" KEY_2 "51ae"), &m));
+    assert_false(script_multisig(script("5121" KEY_2 "51aeae"), &m));
+    assert_false(script_multisig(script("5121" KEY_2 "51af"), &m));
+    assert_false(script_multisig(script("ae"), &m));
+    assert_false(script_multisig(script(""), &m));
+}
+
+/* Twenty keys are the most; their number is then a push. */
+static void test_multisig_full(void **state)
+{
+    (void)state;
+    for (unsigned n = 20; n <= 21; n++) {
+        struct script_multisig m;
+        uint8_t room[1000];
+        struct writer w = writer_init(room, sizeof room);
+        writer_u8(&w, OP_1);
+        for (unsigned i = 0; i < n; i++)
+            script_write_push(&w, script(KEY_2));
+        uint8_t count = (uint8_t)n;
+        script_write_push(&w, bytes_of(&count, 1));
+        writer_u8(&w, OP_CHECKMULTISIG);
+        assert_true(script_multisig(writer_bytes(&w), &m) == (n == 20));
+        assert_int_equal(m.n_keys, 20);
+    }
+}
+
+static void test_pubkey(void **state)
+{
+    struct bytes key;
+    (void)state;
+    assert_true(script_pubkey(script("21" KEY_2 "ac"), &key));
+    test_assert_hex(key, KEY_2);
+    assert_false(script_pubkey(script("21" KEY_2 "ad"), &key));
+    assert_false(script_pubkey(script("21"), &key));
+    assert_false(script_pubkey(script(""), &key));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +342,10 @@ int main(void)
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_bool_and_pushes),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_write_push),
+        cmocka_unit_test(test_multisig),
+        cmocka_unit_test(test_multisig_full),
+        cmocka_unit_test(test_pubkey),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
