@@ -4,6 +4,7 @@
  * run back into the gap; there are no tombstones.
  */
 #include "base/map.h"
+#include "base/siphash.h"
 #include "base/size.h"
 #include <assert.h>
 
@@ -171,64 +172,15 @@ bool map_next(const struct map *m, size_t *cursor, const void **out_key, void **
     return false;
 }
 
-/* --- SipHash-1-3 (Aumasson and Bernstein, 2012), one round per word and three at the end ----- */
-
-static uint64_t rotl(uint64_t x, int n)
-{
-    return x << n | x >> (64 - n);
-}
-
-static void sip_round(uint64_t v[4])
-{
-    v[0] += v[1];
-    v[2] += v[3];
-    v[1] = rotl(v[1], 13) ^ v[0];
-    v[3] = rotl(v[3], 16) ^ v[2];
-    v[0] = rotl(v[0], 32);
-    v[2] += v[1];
-    v[0] += v[3];
-    v[1] = rotl(v[1], 17) ^ v[2];
-    v[3] = rotl(v[3], 21) ^ v[0];
-    v[2] = rotl(v[2], 32);
-}
-
-static uint64_t load_le(const uint8_t *p, size_t n)
-{
-    uint64_t v = 0;
-    for (size_t i = 0; i < n; i++)
-        v |= (uint64_t)p[i] << (8 * i);
-    return v;
-}
-
-static uint64_t load_u64le(const uint8_t *p)
-{
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-#else
-    return load_le(p, 8);
-#endif
-}
-
+/* SipHash-1-3: one round for each word and three at the end. */
 uint64_t map_hash(struct map_seed seed, const void *data, size_t len)
 {
     const uint8_t *p = data;
-    uint64_t v[4] = {seed.k0 ^ 0x736f6d6570736575, seed.k1 ^ 0x646f72616e646f6d,
-                     seed.k0 ^ 0x6c7967656e657261, seed.k1 ^ 0x7465646279746573};
+    uint64_t v[4];
+    siphash_start(v, seed.k0, seed.k1);
     size_t left = len;
-    for (; left >= 8; left -= 8, p += 8) {
-        uint64_t word = load_u64le(p);
-        v[3] ^= word;
-        sip_round(v);
-        v[0] ^= word;
-    }
-    uint64_t word = load_le(p, left) | (uint64_t)len << 56;
-    v[3] ^= word;
-    sip_round(v);
-    v[0] ^= word;
-    v[2] ^= 0xff;
-    for (int i = 0; i < 3; i++)
-        sip_round(v);
-    return v[0] ^ v[1] ^ v[2] ^ v[3];
+    for (; left >= 8; left -= 8, p += 8)
+        siphash_word(v, siphash_load(p), 1);
+    siphash_word(v, siphash_load_part(p, left) | (uint64_t)len << 56, 1);
+    return siphash_end(v, 0xff, 3);
 }

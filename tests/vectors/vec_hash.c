@@ -1,6 +1,8 @@
 /* hash/: set hashes, and the short forms of numbers. */
+#include "base/siphash.h"
 #include "chain/coin.h"
 #include "crypto/muhash.h"
+#include "crypto/murmur3.h"
 #include "vec.h"
 
 /* --- muhash.json: members {i, 0, ..., 0} multiplied in and divided out -------------------------- */
@@ -74,8 +76,82 @@ static void check_amounts(struct vec *v)
     }
 }
 
+/* --- siphash.json: pieces of a message; numbers as hex, most significant digit first ------------ */
+
+static uint64_t number_of_hex(const json_t *j)
+{
+    return strtoull(vec_str(j), NULL, 16);
+}
+
+static void check_siphash_24(struct vec *v, size_t row, const uint64_t k[2], const json_t *pieces,
+                             uint64_t want)
+{
+    struct siphash s;
+    struct writer w = writer_init(vec_alloc(v, v->data.len, 1), v->data.len);
+    siphash_24_init(&s, k[0], k[1]);
+    for (size_t i = 0; i < json_array_size(pieces); i++) {
+        struct bytes piece = vec_json_hex(v, json_array_get(pieces, i));
+        siphash_24_add(&s, piece);
+        writer_put(&w, piece);
+    }
+    vec_case(v, siphash_24_end(&s) == want, "row %zu: SipHash-2-4", row);
+    vec_case(v, siphash_24(k[0], k[1], writer_bytes(&w)) == want, "row %zu: at once", row);
+}
+
+static void check_siphash_13uj(struct vec *v, size_t row, const uint64_t k[2], const json_t *pieces,
+                               uint64_t want)
+{
+    struct siphash_13uj s;
+    bool is_good = true;
+    siphash_13uj_init(&s, k[0], k[1]);
+    for (size_t i = 0; i < json_array_size(pieces); i++) {
+        struct bytes piece = vec_json_hex(v, json_array_get(pieces, i));
+        is_good &= piece.len == 8 || piece.len == 32;
+        if (piece.len == 8)
+            siphash_13uj_word(&s, siphash_load(piece.data));
+        else if (piece.len == 32)
+            siphash_13uj_jumbo(&s, piece.data);
+    }
+    vec_case(v, is_good && siphash_13uj_end(&s) == want, "row %zu: SipHash-1-3-UJ", row);
+}
+
+static void check_siphash(struct vec *v)
+{
+    size_t i;
+    json_t *rows = vec_json(v), *row;
+    json_array_foreach(rows, i, row)
+    {
+        const json_t *key = json_object_get(row, "key"), *pieces = json_object_get(row, "input");
+        const json_t *want = json_object_get(row, "expected");
+        uint64_t k[2] = {number_of_hex(json_array_get(key, 0)),
+                         number_of_hex(json_array_get(key, 1))};
+        if (json_object_get(want, "siphash24"))
+            check_siphash_24(v, i, k, pieces, number_of_hex(json_object_get(want, "siphash24")));
+        if (json_object_get(want, "siphash13uj"))
+            check_siphash_13uj(v, i, k, pieces,
+                               number_of_hex(json_object_get(want, "siphash13uj")));
+    }
+}
+
+/* --- murmur3.json ----------------------------------------------------------------------------- */
+
+static void check_murmur3(struct vec *v)
+{
+    size_t i;
+    json_t *rows = vec_json(v), *row;
+    json_array_foreach(rows, i, row)
+    {
+        uint32_t seed = (uint32_t)json_integer_value(json_object_get(row, "seed"));
+        json_int_t want = json_integer_value(json_object_get(row, "expected"));
+        vec_case(v, murmur3(seed, vec_json_hex(v, json_object_get(row, "data"))) == want, "row %zu",
+                 i);
+    }
+}
+
 const struct vec_check vec_hash_checks[] = {
     {"hash/muhash*.json", check_muhash},
     {"hash/amount_compression*.json", check_amounts},
+    {"hash/siphash*.json", check_siphash},
+    {"hash/murmur3*.json", check_murmur3},
     {0},
 };
