@@ -15,6 +15,14 @@ char *hex_encode(struct bytes b, char *out, size_t out_cap)
     return out;
 }
 
+void writer_hex(struct writer *w, struct bytes b)
+{
+    for (size_t i = 0; i < b.len; i++) {
+        writer_u8(w, (uint8_t)hex_lower[b.data[i] >> 4]);
+        writer_u8(w, (uint8_t)hex_lower[b.data[i] & 15]);
+    }
+}
+
 /* 0 to 15, or -1. */
 static int hex_digit(uint8_t c)
 {

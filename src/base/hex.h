@@ -7,6 +7,7 @@
 
 /* out_cap must hold 2 * b.len + 1; terminated. Returns out. */
 char *hex_encode(struct bytes b, char *out, size_t out_cap);
+void writer_hex(struct writer *w, struct bytes b); /* lower case, not terminated */
 /* text.len must be 2 * out_len. */
 enum err_code hex_decode(struct bytes text, uint8_t *out, size_t out_len) MUST_USE;
 /* RFC 4648 base32 without padding, either case (magnet links, BEP 9). */

@@ -432,24 +432,6 @@ int bitcoin_advance(struct bitcoin *b)
 
 /* --- for people ------------------------------------------------------------------------------ */
 
-char *hash256_hex_reversed(const struct hash256 *h, char out[HASH_HEX_CAP])
-{
-    uint8_t turned[32];
-    for (size_t i = 0; i < sizeof turned; i++)
-        turned[i] = h->b[31 - i];
-    return hex_encode(bytes_of(turned, sizeof turned), out, HASH_HEX_CAP);
-}
-
-bool hash256_of_hex_reversed(const char *hex, struct hash256 *out)
-{
-    uint8_t turned[32];
-    if (hex_decode(bytes_of_str(hex), turned, sizeof turned))
-        return false;
-    for (size_t i = 0; i < sizeof turned; i++)
-        out->b[i] = turned[31 - i];
-    return true;
-}
-
 char *bitcoin_date(uint32_t t, char out[DATE_CAP])
 {
     struct tm tm;
@@ -569,20 +551,4 @@ int bitcoin_print_json(json_t *o, bool is_line)
     if (is_line)
         fflush(stdout);
     return EXIT_OK;
-}
-
-json_t *bitcoin_json_hash(const struct hash256 *h)
-{
-    char hex[HASH_HEX_CAP];
-    return json_string(hash256_hex_reversed(h, hex));
-}
-
-json_t *bitcoin_json_u64(uint64_t v)
-{
-    return json_integer((json_int_t)v);
-}
-
-json_t *bitcoin_json_btc(int64_t sats)
-{
-    return json_real((double)sats / (double)COIN_SATS);
 }

@@ -10,6 +10,8 @@
  */
 #pragma once
 #include "chain/chainstate.h"
+#include "chain/hash256.h"
+#include "cli/bitcoin_json.h"
 #include "cli/cli.h"
 #include "cli/ui.h"
 #include "io/chain_pool.h"
@@ -115,9 +117,6 @@ int bitcoin_advance(struct bitcoin *b);
 
 /* --- for people ------------------------------------------------------------------------------ */
 
-#define HASH_HEX_CAP 65u
-char *hash256_hex_reversed(const struct hash256 *h, char out[HASH_HEX_CAP]);
-bool hash256_of_hex_reversed(const char *hex, struct hash256 *out);
 #define DATE_CAP 32u
 char *bitcoin_date(uint32_t time, char out[DATE_CAP]); /* "2026-11-22 19:12:14 UTC" */
 double bitcoin_difficulty(uint32_t bits);
@@ -134,9 +133,6 @@ char *bitcoin_odds(int64_t confirmations, char out[ODDS_CAP]);
 
 /* One JSON object on stdout, then frees it: indented, or in one line. Exit code. */
 int bitcoin_print_json(json_t *o, bool is_line);
-json_t *bitcoin_json_hash(const struct hash256 *h);
-json_t *bitcoin_json_u64(uint64_t v);
-json_t *bitcoin_json_btc(int64_t sats);
 #define BTC_CAP 32u
 char *bitcoin_btc(int64_t sats, char out[BTC_CAP]); /* "12.50000000" */
 /* Reports a verdict about a block: hash, height, transaction, input, reason. */

@@ -1,5 +1,6 @@
 /* shoal bitcoin info, block, tx, forks, confirmations: looking at a chain. */
 #include "base/hex.h"
+#include "chain/address.h"
 #include "chain/block_tree.h"
 #include "chain/reorg_odds.h"
 #include "chain/script.h"
@@ -198,7 +199,7 @@ static json_t *block_json(const struct shown *s)
     json_t *txs = json_array();
     snprintf(version, sizeof version, "%08x", (uint32_t)bh->version);
     for (uint32_t i = 0; i < s->block.n_txs; i++)
-        json_array_append_new(txs, bitcoin_json_tx(&s->block.txs[i], undo_of(s, i), true));
+        json_array_append_new(txs, bitcoin_json_tx(&s->b->params, &s->block.txs[i], undo_of(s, i)));
     json_t *o = json_pack(
         "{s:o, s:I, s:I, s:I, s:s, s:o, s:I, s:I, s:I, s:o, s:o, s:f, s:o, s:I}", "hash",
         bitcoin_json_hash(&s->block.hash), "confirmations", (json_int_t)confirmations, "height",
@@ -217,8 +218,9 @@ static json_t *block_json(const struct shown *s)
     json_object_set_new(o, "strippedsize", bitcoin_json_u64(s->block.stripped_len));
     json_object_set_new(o, "size", bitcoin_json_u64(s->block.raw.len));
     json_object_set_new(o, "weight", bitcoin_json_u64(block_weight(&s->block)));
-    json_object_set_new(o, "reorg_odds", json_odds(confirmations));
+    json_object_set_new(o, "coinbase_tx", bitcoin_json_coinbase(&s->block.txs[0]));
     json_object_set_new(o, "tx", txs);
+    json_object_set_new(o, "reorg_odds", json_odds(confirmations));
     return o;
 }
 
@@ -266,7 +268,7 @@ int cmd_bitcoin_block(int argc, char **argv)
     struct shown s;
     int n, code;
     char **rest = bitcoin_options_plain(&options, "[OPTION...] HASH|HEIGHT",
-                                        "What is in a block; --json as getblock with verbosity 2.",
+                                        "What is in a block; --json as getblock with verbosity 3.",
                                         argc, argv, &n, &code);
     if (!rest)
         return code;
@@ -329,6 +331,15 @@ static const struct tx *search_tx(struct shown *s, const char *name, const struc
     return ui_fail("%s: not in any block of the chain that is on disk", name), NULL;
 }
 
+static void print_output(const struct chain_params *p, const struct tx_out *o, uint32_t n)
+{
+    char btc[BTC_CAP], address[ADDRESS_CAP];
+    printf("out %5u  %s BTC  %s", n, bitcoin_btc(o->value_sat, btc), script_type_name(o->script));
+    if (address_write(p, o->script, address))
+        printf("  %s", address);
+    putchar('\n');
+}
+
 static void print_tx(const struct shown *s, const struct tx *t, uint32_t index)
 {
     const struct undo_tx *undo = undo_of(s, index);
@@ -357,19 +368,23 @@ static void print_tx(const struct shown *s, const struct tx *t, uint32_t index)
         putchar('\n');
     }
     for (uint32_t i = 0; i < t->n_out; i++)
-        printf("out %5u  %s BTC  %s\n", i, bitcoin_btc(t->out[i].value_sat, btc),
-               script_type_name(t->out[i].script));
+        print_output(&s->b->params, &t->out[i], i);
 }
 
-static json_t *tx_json(const struct shown *s, const struct tx *t, uint32_t index)
+/* As getrawtransaction: times only in a block of the best chain, "in_active_chain" where the block
+ * was named. */
+static json_t *tx_json(const struct shown *s, const struct tx *t, uint32_t index, bool is_named)
 {
-    json_t *o = bitcoin_json_tx(t, undo_of(s, index), true);
+    json_t *o = bitcoin_json_tx(&s->b->params, t, undo_of(s, index));
     int64_t n = bitcoin_confirmations(s->b, s->node);
     json_object_set_new(o, "blockhash", bitcoin_json_hash(&s->block.hash));
     json_object_set_new(o, "confirmations", json_integer((json_int_t)(n < 0 ? 0 : n)));
-    json_object_set_new(o, "time", bitcoin_json_u64(s->block.header.time));
-    json_object_set_new(o, "blocktime", bitcoin_json_u64(s->block.header.time));
-    json_object_set_new(o, "in_active_chain", json_boolean(n >= 0));
+    if (n >= 0) {
+        json_object_set_new(o, "time", bitcoin_json_u64(s->block.header.time));
+        json_object_set_new(o, "blocktime", bitcoin_json_u64(s->block.header.time));
+    }
+    if (is_named)
+        json_object_set_new(o, "in_active_chain", json_boolean(n >= 0));
     json_object_set_new(o, "reorg_odds", json_odds(n));
     return o;
 }
@@ -394,7 +409,7 @@ static int show_tx(struct bitcoin *b, const char *name, const char *block)
         }
     }
     if (t && b->options->is_json)
-        bitcoin_print_json(tx_json(&s, t, index), false);
+        bitcoin_print_json(tx_json(&s, t, index, block != NULL), false);
     else if (t)
         print_tx(&s, t, index);
     shown_clear(&s);

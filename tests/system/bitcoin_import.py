@@ -4,6 +4,7 @@ invalid branches, kill -9 and damage."""
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import time
@@ -218,6 +219,48 @@ def what_the_user_says(place):
     same_end(place, chain.facts)
 
 
+# What getblock (verbosity 3) and getrawtransaction (2) of Bitcoin Core have.
+BLOCK_FIELDS = set("hash confirmations height version versionHex merkleroot time mediantime nonce bits target difficulty "
+                   "chainwork nTx previousblockhash strippedsize size weight coinbase_tx tx".split())
+TX_FIELDS = set("txid hash version size vsize weight locktime vin vout hex".split())
+SCRIPT_FIELDS = {"asm", "desc", "hex", "type"}
+
+
+def script_is_shown(script):
+    assert script.keys() | {"address"} == SCRIPT_FIELDS | {"address"}, script
+    assert re.fullmatch(r"(pk|multi|rawtr|addr|raw)\(.*\)#[a-z0-9]{8}", script["desc"]), script
+    if script["type"] == "pubkeyhash":
+        assert script["asm"] == f"OP_DUP OP_HASH160 {script['hex'][6:46]} OP_EQUALVERIFY OP_CHECKSIG"
+    if script["desc"].startswith("addr("):
+        assert script["desc"][5:-10] == script["address"]
+
+
+def tx_is_shown(tx, is_coinbase):
+    assert tx.keys() == TX_FIELDS if is_coinbase else tx.keys() == TX_FIELDS | {"fee"}, tx.keys()
+    for out in tx["vout"]:
+        assert out.keys() == {"value", "n", "scriptPubKey"}
+        script_is_shown(out["scriptPubKey"])
+    for spent in tx["vin"]:
+        if is_coinbase:
+            assert spent.keys() - {"txinwitness"} == {"coinbase", "sequence"}
+            continue
+        assert spent.keys() - {"txinwitness"} == {"txid", "vout", "scriptSig", "prevout", "sequence"}
+        assert spent["scriptSig"].keys() == {"asm", "hex"}
+        assert spent["prevout"].keys() == {"generated", "height", "value", "scriptPubKey"}
+        script_is_shown(spent["prevout"]["scriptPubKey"])
+    if not is_coinbase:
+        paid = sum(i["prevout"]["value"] for i in tx["vin"]) - sum(o["value"] for o in tx["vout"])
+        assert abs(paid - tx["fee"]) < 1e-7, (paid, tx["fee"])
+
+
+def block_is_shown(block):
+    assert block.keys() - {"reorg_odds", "nextblockhash"} == BLOCK_FIELDS, block.keys()
+    assert (block["confirmations"] == 1) == ("nextblockhash" not in block)
+    assert block["coinbase_tx"]["coinbase"] == block["tx"][0]["vin"][0]["coinbase"]
+    for i, tx in enumerate(block["tx"]):
+        tx_is_shown(tx, i == 0)
+
+
 def shows(place):
     chain = Chain(SMALL)
     path = write(place.path("chain.dat"), chain.raw)
@@ -225,10 +268,23 @@ def shows(place):
     block = bitcoin(place, "block", chain.facts["tip"], "--json")
     assert block["height"] == 150 and block["confirmations"] == 1 and block["nTx"] == len(block["tx"])
     assert "fee" not in block["tx"][0] and all(t["fee"] >= 0 for t in block["tx"][1:])
+    kinds = set()
+    for height in range(101, 151):
+        shown = bitcoin(place, "block", str(height), "--json")
+        block_is_shown(shown)
+        kinds |= {out["scriptPubKey"]["type"] for tx in shown["tx"] for out in tx["vout"]}
+    assert len(kinds) > 3, kinds
     txid = block["tx"][-1]["txid"]
     tx = bitcoin(place, "tx", txid, "--json")
     assert tx["blockhash"] == block["hash"] and tx["hex"] == block["tx"][-1]["hex"]
-    assert bitcoin(place, "tx", txid, "--block", "150", "--json") == tx
+    assert tx["vin"] == block["tx"][-1]["vin"] and tx["fee"] == block["tx"][-1]["fee"]
+    assert tx["time"] == tx["blocktime"] == block["time"] and tx["confirmations"] == 1
+    assert bitcoin(place, "tx", txid, "--block", "150", "--json") == tx | {"in_active_chain": True}
+    stale = [b for b in chain.facts["branches"] if b["type"] == "lose-equal"][-1]["side"][-1]
+    aside = bitcoin(place, "block", stale, "--json")
+    assert aside["confirmations"] == -1 and "nextblockhash" not in aside
+    lost = bitcoin(place, "tx", aside["tx"][0]["txid"], "--block", stale, "--json")
+    assert lost["confirmations"] == 0 and lost["in_active_chain"] is False and "time" not in lost
     bitcoin(place, "tx", txid, "--block", "149", expect=1)
     bitcoin(place, "block", "151", expect=1)
     bitcoin(place, "block", "zz", expect=1)

@@ -37,6 +37,8 @@ extern const struct vec_check vec_blockscripts_checks[];
 extern const struct vec_check vec_headers_checks[];
 extern const struct vec_check vec_hash_checks[];
 extern const struct vec_check vec_keys_checks[];
+extern const struct vec_check vec_psbt_checks[];
+extern const struct vec_check vec_rpc_checks[];
 extern const struct vec_check vec_script_checks[];
 extern const struct vec_check vec_tx_checks[];
 

@@ -8,6 +8,12 @@ static void test_hex_forms(void **state)
     uint8_t out[4];
     assert_string_equal(hex_encode(BYTES_LIT("\x00\xff\x1a"), text, sizeof text), "00ff1a");
     assert_string_equal(hex_encode((struct bytes){0}, text, 1), "");
+    struct writer w = writer_init(text, 6);
+    writer_hex(&w, (struct bytes){0});
+    writer_hex(&w, BYTES_LIT("\x00\xff\x1a"));
+    assert_true(bytes_equal_str(writer_bytes(&w), "00ff1a"));
+    writer_hex(&w, BYTES_LIT("a"));
+    assert_int_equal(writer_end(&w), ERR_LIMIT);
     assert_int_equal(hex_decode(BYTES_LIT("00fF1A"), out, 3), ERR_OK);
     assert_memory_equal(out, "\x00\xff\x1a", 3);
     assert_int_equal(hex_decode(BYTES_LIT("00f"), out, 1), ERR_MALFORMED);
