@@ -10,9 +10,9 @@
 
 /* One line per folder. */
 static const struct vec_check *const folders[] = {
-    vec_address_checks, vec_bip54_checks,   vec_blocks_checks, vec_blockscripts_checks,
-    vec_hash_checks,    vec_headers_checks, vec_keys_checks,   vec_psbt_checks,
-    vec_rpc_checks,     vec_script_checks,  vec_tx_checks,
+    vec_address_checks, vec_bip54_checks, vec_blocks_checks,  vec_blockscripts_checks,
+    vec_filters_checks, vec_hash_checks,  vec_headers_checks, vec_keys_checks,
+    vec_psbt_checks,    vec_rpc_checks,   vec_script_checks,  vec_tx_checks,
 };
 
 #define N_FILES_MAX 4096u

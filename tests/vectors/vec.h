@@ -34,6 +34,7 @@ extern const struct vec_check vec_address_checks[];
 extern const struct vec_check vec_bip54_checks[];
 extern const struct vec_check vec_blocks_checks[];
 extern const struct vec_check vec_blockscripts_checks[];
+extern const struct vec_check vec_filters_checks[];
 extern const struct vec_check vec_headers_checks[];
 extern const struct vec_check vec_hash_checks[];
 extern const struct vec_check vec_keys_checks[];
