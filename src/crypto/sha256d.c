@@ -1,5 +1,6 @@
 #include "crypto/sha256d.h"
 #include "base/size.h"
+#include "crypto/sha256_words.h"
 #include "crypto/sha256d_x16.h"
 #include "crypto/sha_lanes.h"
 #include <endian.h>

@@ -1,4 +1,5 @@
 #include "crypto/sha256d_x16.h"
+#include "crypto/sha256_words.h"
 #include <assert.h>
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -8,18 +9,7 @@
 #define INLINE  static inline __attribute__((always_inline)) TARGET
 #define N_WORDS 16 /* of a block; also messages side by side */
 
-static const uint32_t round_k[64] = {
-    /* FIPS 180-4, 4.2.2 */
-    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
-};
-/* The same with the words added that a block has which only pads a message of 64 bytes. */
+/* The words of the rounds with those added that a block has which only pads a message of 64 bytes. */
 static const uint32_t round_kw_pad64[64] = {
     0xc28a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf374,
@@ -30,8 +20,6 @@ static const uint32_t round_kw_pad64[64] = {
     0x83613bda, 0xdb48a363, 0x0b02e931, 0x6fd15ca7, 0x521afaca, 0x31338431, 0x6ed41a95, 0x6d437890,
     0xc39c91f2, 0x9eccabbd, 0xb5c9a0e6, 0x532fb63c, 0xd2c741c6, 0x07237ea3, 0xa4954b68, 0x4c191d76,
 };
-static const uint32_t start_words[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                                        0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
 
 bool sha256d_x16_is_there(void)
 {
@@ -78,7 +66,7 @@ INLINE __m512i xor3(__m512i a, __m512i b, __m512i c)
 INLINE void state_start(__m512i s[8])
 {
     for (int i = 0; i < 8; i++)
-        s[i] = _mm512_set1_epi32((int)start_words[i]);
+        s[i] = _mm512_set1_epi32((int)sha256_start_words[i]);
 }
 
 /* The word of round i: in place of the one that is sixteen rounds old. */
@@ -88,7 +76,7 @@ INLINE __m512i next_word(__m512i w[N_WORDS], int i)
         w[i % 16] =
             _mm512_add_epi32(_mm512_add_epi32(w[i % 16], SMALL_SIGMA0(w[(i + 1) % 16])),
                              _mm512_add_epi32(w[(i + 9) % 16], SMALL_SIGMA1(w[(i + 14) % 16])));
-    return _mm512_add_epi32(w[i % 16], _mm512_set1_epi32((int)round_k[i]));
+    return _mm512_add_epi32(w[i % 16], _mm512_set1_epi32((int)sha256_round_words[i]));
 }
 
 /* s: the digest on its way; w is used up. */

@@ -1,5 +1,6 @@
 #include "crypto/sha_lanes.h"
 #include "base/size.h"
+#include "crypto/sha256_words.h"
 #include <assert.h>
 #include <stdatomic.h>
 
@@ -90,18 +91,6 @@ DEFINE_SHA1_BLOCKS(sha1_blocks_x4, 4)
 
 /* --- SHA-256 --------------------------------------------------------------------------------- */
 
-static const uint32_t sha256_k[64] = {
-    /* FIPS 180-4, 4.2.2 */
-    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
-};
-
 struct sha256_lane {
     __m128i abef, cdgh, abef_before, cdgh_before;
     __m128i w[4];
@@ -114,8 +103,8 @@ struct sha256_lane {
     LANES_LOOP                                                                                     \
     {                                                                                              \
         struct sha256_lane *s = &lane[l];                                                          \
-        __m128i kw =                                                                               \
-            _mm_add_epi32(s->w[(i) % 4], _mm_loadu_si128((const __m128i *)&sha256_k[4 * (i)]));    \
+        __m128i kw = _mm_add_epi32(                                                                \
+            s->w[(i) % 4], _mm_loadu_si128((const __m128i *)&sha256_round_words[4 * (i)]));        \
         s->cdgh = _mm_sha256rnds2_epu32(s->cdgh, s->abef, kw);                                     \
         if ((i) >= 3 && (i) < 15) {                                                                \
             __m128i t = _mm_alignr_epi8(s->w[(i) % 4], s->w[((i) + 3) % 4], 4);                    \
@@ -237,8 +226,6 @@ static void sha256_blocks(uint32_t *const *h, const uint8_t *const *data, size_t
 
 static const uint32_t sha1_start[5] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476,
                                        0xc3d2e1f0}; /* FIPS 180-4, 5.3.1 */
-const uint32_t sha256_start_words[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f,
-                                        0x9b05688c, 0x1f83d9ab, 0x5be0cd19}; /* FIPS 180-4, 5.3.3 */
 
 static bool is_as_libcrypto(struct bytes in, const uint32_t sha1_words[5],
                             const uint32_t sha256_words[8])

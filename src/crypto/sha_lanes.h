@@ -24,7 +24,6 @@ void sha256_pairs(const uint8_t (*in)[SHA256_LEN], size_t n, uint8_t (*out)[SHA2
 /* What double hashing is built from (sha256d.h): n_blocks blocks of 64 bytes more for each of n
  * digests on their way, whose words are h[i]. */
 #define SHA256_N_LANES 2u /* more at once gain nothing */
-extern const uint32_t sha256_start_words[8];
 void sha256_blocks_many(uint32_t *const *h, const uint8_t *const *data, size_t n, size_t n_blocks);
 
 /* Continue n streams (n <= SHA_LANES_MAX) with as many bytes each. */
