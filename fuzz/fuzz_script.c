@@ -55,17 +55,6 @@ static void put_item(struct input *t, struct writer *w, struct bytes item)
     t->n_witness++;
 }
 
-static void put_push(struct writer *w, struct bytes b)
-{
-    if (b.len > 75)
-        writer_u8(w, OP_PUSHDATA2);
-    if (b.len > 75)
-        writer_u16le(w, (uint16_t)b.len);
-    else
-        writer_u8(w, (uint8_t)b.len);
-    writer_put(w, b);
-}
-
 static struct bytes p2wsh_program(struct bytes script)
 {
     program[0] = OP_0;
@@ -111,7 +100,7 @@ static void wrap(struct input *t, struct writer *sig, struct writer *witness)
         put_item(t, witness, bytes_of(control, sizeof control));
     }
     if (t->wrap == P2SH || t->wrap == P2SH_P2WSH) {
-        put_push(sig, redeem);
+        script_write_push(sig, redeem);
         p2sh[0] = OP_HASH160;
         p2sh[1] = 20;
         hash160(redeem, p2sh + 2);
