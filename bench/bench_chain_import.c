@@ -1,11 +1,18 @@
 /* bench_chain_import FILE [--network NAME] [--threads N] [--coins MIB] [--assumevalid] [--dir DIR]
+ *                    [--split] [--json]
  *
  * Imports a chain (blk*.dat form, genesis first) as `shoal bitcoin import` does, into a folder that
  * is removed afterwards, and prints wall time, CPU time of the owner and of all threads, inputs and
- * bytes per second, what was written and the peak of resident memory. The rate of libsecp256k1 alone
- * (ECDSA, same machine, same moment) is measured before, one thread. */
+ * bytes per second, what was written and the peak of resident memory.
+ *
+ * --split counts where the CPU time goes (phases.h), and then checks some of the import's own
+ * signatures in a tight loop on as many threads: the raw rate of libsecp256k1. It fails when the
+ * phases do not add up to the CPU time of the process, or a door was not gone through. --json
+ * prints the figures as one object; bench/chain.py makes its table of them. */
 #include "chain/chainstate.h"
+#include "chain_doors.h"
 #include "io/chain_pool.h"
+#include "raw_checks.h"
 #include "store/block_scan.h"
 #include "store/chain_files.h"
 #include "store/coins_rocksdb.h"
@@ -17,14 +24,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MIB (1u << 20)
+#define MIB      (1u << 20)
+#define RAW_S    3.0  /* ours: the tight loop's time */
+#define SLIP_MAX 0.02 /* ours: of the CPU time, that no phase has or two have */
 
 struct import {
     const char *file, *dir;
     const struct chain_params *params;
     unsigned n_threads;
     size_t coins_len;
-    bool is_assumed;
+    bool is_assumed, is_split, is_json;
     struct hash256 last; /* of the file's headers */
     struct mem mem;
     struct chain_files *files;
@@ -34,6 +43,18 @@ struct import {
     struct chain_pool *pool;
     struct chainstate *s;
     uint64_t n_invalid;
+};
+
+struct figures {
+    double wall_s, close_s, cpu_s, own_s;
+    double peak_mib;
+    unsigned n_threads;
+    struct chainstate_stats chain;
+    struct chain_files_stats files;
+    struct coins_store_stats coins;
+    struct coins_cache_stats cache;
+    struct phases_sum phases;
+    struct raw_checks_rate raw;
 };
 
 static void die(const char *what, const struct err *err)
@@ -76,6 +97,7 @@ static void open_all(struct import *in)
     if (coins_rocksdb_open(&in->rocks, &in->mem, &coins, &err))
         die("coins", &err);
     in->coins = coins_rocksdb_store(in->rocks);
+    chain_doors_take(&in->blocks, &in->coins);
     if (chain_pool_new(&in->pool, in->n_threads, &err))
         die("threads", &err);
     struct chainstate_config c = {.params = in->params,
@@ -138,55 +160,153 @@ static void feed_all(struct import *in)
             die("advance", &err);
 }
 
-static void report(const struct import *in, double wall_s, double cpu_s, double own_s,
-                   double close_s)
+static void take_stats(struct import *in, struct figures *f)
 {
-    struct chainstate_stats st;
-    struct chain_files_stats files;
-    struct coins_store_stats coins;
-    struct coins_cache_stats cache;
     struct rusage ru;
-    chainstate_stats(in->s, &st);
-    chain_files_stats(in->files, &files);
-    in->coins.stats(in->coins.ctx, &coins);
-    coins_cache_stats(chainstate_coins(in->s), &cache);
+    chainstate_stats(in->s, &f->chain);
+    chain_files_stats(in->files, &f->files);
+    in->coins.stats(in->coins.ctx, &f->coins);
+    coins_cache_stats(chainstate_coins(in->s), &f->cache);
     getrusage(RUSAGE_SELF, &ru);
+    f->peak_mib = (double)ru.ru_maxrss / 1024;
+}
+
+static void import(struct import *in, struct figures *f)
+{
+    struct err err = {0};
+    double wall = clock_s(CLOCK_MONOTONIC), cpu = clock_s(CLOCK_PROCESS_CPUTIME_ID),
+           own = clock_s(CLOCK_THREAD_CPUTIME_ID);
+    if (in->is_split)
+        phases_start();
+    read_headers(in, true);
+    feed_all(in);
+    double fed = clock_s(CLOCK_MONOTONIC);
+    if (chainstate_flush(in->s, &err))
+        die("flush", &err);
+    take_stats(in, f);
+    if (chainstate_close(in->s, &err))
+        die("close", &err);
+    f->own_s = clock_s(CLOCK_THREAD_CPUTIME_ID) - own;
+    chain_pool_free(in->pool);
+    if (in->is_split)
+        phases_stop(&f->phases);
+    f->wall_s = fed - wall;
+    f->close_s = clock_s(CLOCK_MONOTONIC) - fed;
+    f->cpu_s = clock_s(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    coins_rocksdb_close(in->rocks);
+    chain_files_close(in->files);
+}
+
+/* --- telling --------------------------------------------------------------------------------- */
+
+static void print_plain(const struct figures *f, uint64_t n_invalid)
+{
     printf("blocks %llu, disconnected %llu, refused %llu, transactions %llu, inputs %llu\n",
-           (unsigned long long)st.n_connected, (unsigned long long)st.n_disconnected,
-           (unsigned long long)in->n_invalid, (unsigned long long)st.n_txs,
-           (unsigned long long)st.n_inputs);
-    printf("wall %.2f s (and %.2f s to write coins), CPU %.2f s (owner %.2f s)\n", wall_s, close_s,
-           cpu_s, own_s);
+           (unsigned long long)f->chain.n_connected, (unsigned long long)f->chain.n_disconnected,
+           (unsigned long long)n_invalid, (unsigned long long)f->chain.n_txs,
+           (unsigned long long)f->chain.n_inputs);
+    printf("wall %.2f s (and %.2f s to write coins), CPU %.2f s (owner %.2f s)\n", f->wall_s,
+           f->close_s, f->cpu_s, f->own_s);
     printf("%.0f inputs/s, %.1f MB/s, peak %.0f MiB, coins cache %.1f MiB of %llu coins\n",
-           (double)st.n_inputs / wall_s, (double)st.block_len / wall_s / 1e6,
-           (double)ru.ru_maxrss / 1024, (double)cache.used_len / MIB,
-           (unsigned long long)cache.n_coins);
+           (double)f->chain.n_inputs / f->wall_s, (double)f->chain.block_len / f->wall_s / 1e6,
+           f->peak_mib, (double)f->cache.used_len / MIB, (unsigned long long)f->cache.n_coins);
     printf("written: blocks, undo and index %.1f MB, coins %.1f MB, %.1f kB a block\n",
-           (double)files.written_len / 1e6, (double)coins.written_len / 1e6,
-           (double)(files.written_len + coins.written_len) / 1e3 / (double)st.n_connected);
+           (double)f->files.written_len / 1e6, (double)f->coins.written_len / 1e6,
+           (double)(f->files.written_len + f->coins.written_len) / 1e3 /
+               (double)f->chain.n_connected);
+}
+
+static void print_split(const struct figures *f)
+{
+    for (unsigned p = 0; p < N_PHASES; p++)
+        printf("%-10s %8.3f s\n", phase_name(p), f->phases.cpu_s[p]);
+    printf("%llu signature checks", (unsigned long long)chain_doors_n_checks(&f->phases));
+    if (f->raw.n_checks)
+        printf("; raw, on as many threads: %.0f/s, %.0f per CPU s",
+               (double)f->raw.n_checks / f->raw.wall_s, (double)f->raw.n_checks / f->raw.cpu_s);
+    printf("\n");
+}
+
+static void print_json(const struct figures *f)
+{
+    printf("{\"blocks\": %llu, \"txs\": %llu, \"inputs\": %llu, \"block_len\": %llu, "
+           "\"wall_s\": %.4f, \"close_s\": %.4f, \"cpu_s\": %.4f, \"peak_mib\": %.1f, "
+           "\"written_len\": %llu, \"n_checks\": %llu, \"threads\": %u",
+           (unsigned long long)f->chain.n_connected, (unsigned long long)f->chain.n_txs,
+           (unsigned long long)f->chain.n_inputs, (unsigned long long)f->chain.block_len, f->wall_s,
+           f->close_s, f->cpu_s, f->peak_mib,
+           (unsigned long long)(f->files.written_len + f->coins.written_len),
+           (unsigned long long)chain_doors_n_checks(&f->phases), f->n_threads);
+    for (unsigned p = 0; p < N_PHASES; p++)
+        printf(", \"%s_s\": %.4f", phase_name(p), f->phases.cpu_s[p]);
+    printf(", \"raw_checks\": %llu, \"raw_wall_s\": %.4f, \"raw_cpu_s\": %.4f}\n",
+           (unsigned long long)f->raw.n_checks, f->raw.wall_s, f->raw.cpu_s);
+}
+
+/* --- what the counters say of themselves ----------------------------------------------------- */
+
+static bool adds_up(const struct phases_sum *sum)
+{
+    double total_s = 0;
+    for (unsigned p = 0; p < N_PHASES; p++)
+        total_s += sum->cpu_s[p];
+    double slip = total_s / sum->process_s - 1;
+    if (slip <= SLIP_MAX && slip >= -SLIP_MAX)
+        return true;
+    fprintf(stderr, "the phases have %.3f s, the process %.3f s\n", total_s, sum->process_s);
+    return false;
+}
+
+static bool check_split(const struct import *in, const struct figures *f)
+{
+    const bool has[N_DOOR_WHENS] = {[DOOR_ALWAYS] = true,
+                                    [DOOR_SCRIPTS] = !in->is_assumed,
+                                    [DOOR_REORG] = f->chain.n_disconnected > 0,
+                                    [DOOR_FETCH] = f->chain.n_coin_writes > 1,
+                                    [DOOR_THREADS] = f->n_threads > 1};
+    return chain_doors_check(&f->phases, has) && adds_up(&f->phases);
 }
 
 static void run(struct import *in)
 {
-    struct err err = {0};
+    struct figures f = {0};
     read_headers(in, false);
     open_all(in);
-    double wall = clock_s(CLOCK_MONOTONIC), cpu = clock_s(CLOCK_PROCESS_CPUTIME_ID),
-           own = clock_s(CLOCK_THREAD_CPUTIME_ID);
-    read_headers(in, true);
-    feed_all(in);
-    wall = clock_s(CLOCK_MONOTONIC) - wall;
-    double flush = clock_s(CLOCK_MONOTONIC);
-    own = clock_s(CLOCK_THREAD_CPUTIME_ID) - own;
-    if (chainstate_flush(in->s, &err))
-        die("flush", &err);
-    cpu = clock_s(CLOCK_PROCESS_CPUTIME_ID) - cpu;
-    report(in, wall, cpu, own, clock_s(CLOCK_MONOTONIC) - flush);
-    if (chainstate_close(in->s, &err))
-        die("close", &err);
-    chain_pool_free(in->pool);
-    coins_rocksdb_close(in->rocks);
-    chain_files_close(in->files);
+    f.n_threads = chain_pool_runner(in->pool)->n_threads + 1;
+    import(in, &f);
+    if (in->is_split && !check_split(in, &f))
+        die("the counters", NULL);
+    if (in->is_split && !in->is_assumed && !raw_checks_run(f.n_threads, RAW_S, &f.raw))
+        die("the tight loop", NULL);
+    if (in->is_json) {
+        print_json(&f);
+        return;
+    }
+    print_plain(&f, in->n_invalid);
+    if (in->is_split)
+        print_split(&f);
+}
+
+static void read_arguments(struct import *in, const char **parent, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--assumevalid") == 0)
+            in->is_assumed = true;
+        else if (strcmp(argv[i], "--split") == 0)
+            in->is_split = true;
+        else if (strcmp(argv[i], "--json") == 0)
+            in->is_json = true;
+        else if (strcmp(argv[i], "--network") == 0 && i + 1 < argc)
+            in->params = chain_params_find(argv[++i]);
+        else if (strcmp(argv[i], "--threads") == 0 && i + 1 < argc)
+            in->n_threads = (unsigned)strtoul(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--coins") == 0 && i + 1 < argc)
+            in->coins_len = strtoul(argv[++i], NULL, 10) * MIB;
+        else if (strcmp(argv[i], "--dir") == 0 && i + 1 < argc)
+            *parent = argv[++i];
+        else
+            in->file = argv[i];
+    }
 }
 
 int main(int argc, char **argv)
@@ -194,23 +314,10 @@ int main(int argc, char **argv)
     struct import in = {.params = chain_params_find("regtest"), .coins_len = 450u * MIB};
     char template[4096];
     const char *parent = "/dev/shm";
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--assumevalid") == 0)
-            in.is_assumed = true;
-        else if (strcmp(argv[i], "--network") == 0 && i + 1 < argc)
-            in.params = chain_params_find(argv[++i]);
-        else if (strcmp(argv[i], "--threads") == 0 && i + 1 < argc)
-            in.n_threads = (unsigned)strtoul(argv[++i], NULL, 10);
-        else if (strcmp(argv[i], "--coins") == 0 && i + 1 < argc)
-            in.coins_len = strtoul(argv[++i], NULL, 10) * MIB;
-        else if (strcmp(argv[i], "--dir") == 0 && i + 1 < argc)
-            parent = argv[++i];
-        else
-            in.file = argv[i];
-    }
+    read_arguments(&in, &parent, argc, argv);
     if (!in.file || !in.params) {
         fprintf(stderr, "usage: bench_chain_import FILE [--network NAME] [--threads N] "
-                        "[--coins MIB] [--assumevalid] [--dir DIR]\n");
+                        "[--coins MIB] [--assumevalid] [--dir DIR] [--split] [--json]\n");
         return 2;
     }
     snprintf(template, sizeof template, "%s/shoal-import-XXXXXX", parent);

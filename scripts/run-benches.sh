@@ -1,7 +1,7 @@
 #!/bin/sh
-# run-benches.sh BUILD: runs every micro benchmark, counts instructions, then create and verify,
-# the tracker, and swarms, shoal beside what else is installed; the table of the swarms goes to
-# BUILD/swarm.md.
+# run-benches.sh BUILD: runs every micro benchmark, counts instructions, then imports of two chains,
+# create and verify, the tracker, and swarms, shoal beside what else is installed; the table of the
+# imports goes to BUILD/chain.md, that of the swarms to BUILD/swarm.md.
 set -eu
 build=$1
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -13,6 +13,9 @@ for name in $(sed -n "/^bench_programs = \[/,/^\]/s/^ *'\(.*\)',.*/\1/p" "$root/
 done
 echo "== instructions"
 "$root/bench/instructions.sh" "$build" || [ $? = 77 ]
+echo "== chain"
+ninja -C "$build" bench/bench_chain_import bench/bench_chain_parse >/dev/null
+python3 "$root/bench/chain.py" --build "$build"
 echo "== create and verify"
 SHOAL="$(cd "$build" && pwd)/shoal" python3 "$root/bench/hash.py" --cold "$build"
 echo "== tracker"
