@@ -220,6 +220,7 @@ static void print_split(const struct figures *f)
 {
     for (unsigned p = 0; p < N_PHASES; p++)
         printf("%-10s %8.3f s\n", phase_name(p), f->phases.cpu_s[p]);
+    printf("of them counting %6.3f s\n", f->phases.counters_s);
     printf("%llu signature checks", (unsigned long long)chain_doors_n_checks(&f->phases));
     if (f->raw.n_checks)
         printf("; raw, on as many threads: %.0f/s, %.0f per CPU s",
@@ -239,6 +240,7 @@ static void print_json(const struct figures *f)
            (unsigned long long)chain_doors_n_checks(&f->phases), f->n_threads);
     for (unsigned p = 0; p < N_PHASES; p++)
         printf(", \"%s_s\": %.4f", phase_name(p), f->phases.cpu_s[p]);
+    printf(", \"counters_s\": %.4f", f->phases.counters_s);
     printf(", \"raw_checks\": %llu, \"raw_wall_s\": %.4f, \"raw_cpu_s\": %.4f}\n",
            (unsigned long long)f->raw.n_checks, f->raw.wall_s, f->raw.cpu_s);
 }

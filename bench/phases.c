@@ -15,6 +15,7 @@ struct phases_thread {
     uint64_t cpu_ns;
     double ns[N_PHASES];
     uint64_t n_calls[PHASES_DOORS_MAX];
+    uint64_t n_charges, n_clocks;
     pid_t tid;
 };
 
@@ -94,6 +95,7 @@ static void share_out(struct phases_thread *t)
     }
     t->n_pending = 0;
     t->cpu_ns = now_ns;
+    t->n_clocks++;
 }
 
 static void charge(struct phases_thread *t, enum phase next)
@@ -103,6 +105,7 @@ static void charge(struct phases_thread *t, enum phase next)
     t->n_pending += spent;
     t->at_ticks = at;
     t->now = next;
+    t->n_charges++;
     if (t->n_pending > SYNC_TICKS)
         share_out(t);
 }
@@ -189,18 +192,43 @@ void phases_start(void)
     atomic_store(&is_on, true);
 }
 
+/* Seconds for one charge and for one look at the clock. */
+static void measure_counting(double *out_charge_s, double *out_clock_s)
+{
+    enum { N_CHARGES = 200000, N_CLOCKS = 2000 };
+    struct phases_thread t = {.at_ticks = ticks()};
+    uint64_t from = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    for (int i = 0; i < N_CLOCKS; i++)
+        clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    uint64_t middle = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    for (int i = 0; i < N_CHARGES; i++)
+        charge(&t, i % 2 ? PHASE_REST : PHASE_COINS);
+    uint64_t until = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    *out_clock_s = (double)(middle - from) / 1e9 / N_CLOCKS;
+    *out_charge_s =
+        (double)(until - middle) / 1e9 / N_CHARGES - *out_clock_s * (double)t.n_clocks / N_CHARGES;
+}
+
+static void add_thread(struct phases_sum *sum, const struct phases_thread *t, double charge_s,
+                       double clock_s)
+{
+    for (unsigned p = 0; p < N_PHASES; p++)
+        sum->cpu_s[p] += t->ns[p] / 1e9;
+    for (unsigned d = 0; d < PHASES_DOORS_MAX; d++)
+        sum->n_calls[d] += t->n_calls[d];
+    sum->counters_s += (double)t->n_charges * charge_s + (double)t->n_clocks * clock_s;
+}
+
 void phases_stop(struct phases_sum *out)
 {
+    double charge_s, clock_s;
     charge(self, PHASE_REST);
     share_out(self);
     atomic_store(&is_on, false);
     *out = (struct phases_sum){0};
     out->process_s = (double)(clock_ns(CLOCK_PROCESS_CPUTIME_ID) - process_from_ns) / 1e9;
     out->cpu_s[PHASE_DISK] = ((double)foreign_ns() - (double)foreign_from_ns) / 1e9;
-    for (unsigned i = 0; i < atomic_load(&n_threads) && i < PHASES_THREADS_MAX; i++) {
-        for (unsigned p = 0; p < N_PHASES; p++)
-            out->cpu_s[p] += threads[i].ns[p] / 1e9;
-        for (unsigned d = 0; d < PHASES_DOORS_MAX; d++)
-            out->n_calls[d] += threads[i].n_calls[d];
-    }
+    measure_counting(&charge_s, &clock_s);
+    for (unsigned i = 0; i < atomic_load(&n_threads) && i < PHASES_THREADS_MAX; i++)
+        add_thread(out, &threads[i], charge_s, clock_s);
 }

@@ -32,6 +32,7 @@ enum phase {
 struct phases_sum {
     double cpu_s[N_PHASES]; /* what threads that we do not know used is in PHASE_DISK: RocksDB's */
     double process_s;       /* of the whole process, by its own clock */
+    double counters_s;      /* what counting cost of it: estimated by doing it for nothing */
     uint64_t n_calls[PHASES_DOORS_MAX];
 };
 
