@@ -18,7 +18,6 @@
 #include <stdalign.h>
 
 #define OUTPOINT_WORDS 9u
-#define LOOK_AHEAD     16u   /* outpoints whose cache lines are fetched side by side */
 #define AGES_EXACT     512u  /* when coins must go, ages up to here are told apart by the block, */
 #define AGES_ROUGH     512u  /* above by so many blocks,                                         */
 #define AGE_ROUGH      2048u /* which reaches back a million                                     */
@@ -236,27 +235,48 @@ enum err_code coins_cache_get(struct coins_cache *c, const struct outpoint *at, 
 
 /* Two passes over a few outpoints at a time: first the index's lines are on their way to the
  * processor's cache, then the entries'. */
+static void prefetch_entries(const struct coins_cache *c, const uint32_t *tags, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct coins_slot *s = coins_index_first(&c->index, tags[i]);
+        if (s)
+            __builtin_prefetch(entry_of(c, s));
+    }
+}
+
+static uint32_t prefetch_slot(const struct coins_cache *c, const struct outpoint *at)
+{
+    uint32_t tag = tag_of(c, at);
+    coins_index_prefetch(&c->index, tag);
+    return tag;
+}
+
 size_t coins_cache_missing(const struct coins_cache *c, const struct outpoint *const *at, size_t n,
                            uint32_t *out_index)
 {
     size_t n_out = 0;
-    for (size_t from = 0; from < n; from += LOOK_AHEAD) {
-        uint32_t tags[LOOK_AHEAD];
-        size_t n_now = size_min(n - from, LOOK_AHEAD);
-        for (size_t i = 0; i < n_now; i++) {
-            tags[i] = tag_of(c, at[from + i]);
-            coins_index_prefetch(&c->index, tags[i]);
-        }
-        for (size_t i = 0; i < n_now; i++) {
-            const struct coins_slot *s = coins_index_first(&c->index, tags[i]);
-            if (s)
-                __builtin_prefetch(entry_of(c, s));
-        }
+    for (size_t from = 0; from < n; from += COINS_LOOK_AHEAD) {
+        uint32_t tags[COINS_LOOK_AHEAD];
+        size_t n_now = size_min(n - from, COINS_LOOK_AHEAD);
+        for (size_t i = 0; i < n_now; i++)
+            tags[i] = prefetch_slot(c, at[from + i]);
+        prefetch_entries(c, tags, n_now);
         for (size_t i = 0; i < n_now; i++)
             if (!find(c, at[from + i], tags[i]))
                 out_index[n_out++] = (uint32_t)(from + i);
     }
     return n_out;
+}
+
+void coins_cache_expect(const struct coins_cache *c, const struct outpoint *at, size_t n)
+{
+    uint32_t tags[COINS_LOOK_AHEAD];
+    for (size_t from = 0; from < n; from += COINS_LOOK_AHEAD) {
+        size_t n_now = size_min(n - from, COINS_LOOK_AHEAD);
+        for (size_t i = 0; i < n_now; i++)
+            tags[i] = prefetch_slot(c, &at[from + i]);
+        prefetch_entries(c, tags, n_now);
+    }
 }
 
 enum err_code coins_cache_put_fetched(struct coins_cache *c, uint64_t generation,

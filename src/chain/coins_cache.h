@@ -19,6 +19,8 @@
 
 struct coins_cache;
 
+#define COINS_LOOK_AHEAD 16u /* ours: outpoints whose cache lines are fetched side by side */
+
 struct coins_cache_stats {
     uint64_t n_hits, n_misses, n_absent, n_fresh_spent; /* fresh_spent: died before the disk */
     size_t n_coins, n_dirty, used_len, cap_len;
@@ -40,6 +42,8 @@ enum err_code coins_cache_get(struct coins_cache *c, const struct outpoint *at, 
 /* What of these must come from the store: indices into at; returns how many. No store access. */
 size_t coins_cache_missing(const struct coins_cache *c, const struct outpoint *const *at, size_t n,
                            uint32_t *out_index);
+/* These will be asked for soon: nothing changes but what is near the processor. */
+void coins_cache_expect(const struct coins_cache *c, const struct outpoint *at, size_t n);
 /* Take over what get_many of the store gave for an outpoint, unless the cache knows better or has
  * been written since generation. coin NULL: it was not found. */
 enum err_code coins_cache_put_fetched(struct coins_cache *c, uint64_t generation,

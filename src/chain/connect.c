@@ -258,6 +258,39 @@ enum err_code connect_unapply(struct connect *c, struct coins_cache *coins, stru
     return code;
 }
 
+/* What the block spends and makes, a few at a time (coins_cache_expect). */
+struct expected {
+    const struct coins_cache *coins;
+    struct outpoint at[COINS_LOOK_AHEAD];
+    size_t n;
+};
+
+static void expect_all(struct expected *e)
+{
+    coins_cache_expect(e->coins, e->at, e->n);
+    e->n = 0;
+}
+
+static void expect(struct expected *e, const struct hash256 *txid, uint32_t n)
+{
+    e->at[e->n++] = (struct outpoint){*txid, n};
+    if (e->n == COINS_LOOK_AHEAD)
+        expect_all(e);
+}
+
+static void expect_coins(const struct connect *c, const struct coins_cache *coins)
+{
+    struct expected e = {.coins = coins};
+    for (uint32_t i = 0; i < c->block->n_txs; i++) {
+        const struct tx *t = &c->block->txs[i];
+        for (uint32_t k = 0; i && k < t->n_in; k++)
+            expect(&e, &t->in[k].prev.txid, t->in[k].prev.n);
+        for (uint32_t k = 0; k < t->n_out; k++)
+            expect(&e, &t->txid, k);
+    }
+    expect_all(&e);
+}
+
 static enum verdict apply_tx(struct connect *c, uint32_t tx_index, struct coins_cache *coins,
                              struct arena *a, struct reject *r)
 {
@@ -283,6 +316,7 @@ enum verdict connect_apply(struct connect *c, struct coins_cache *coins, struct 
     *out_is_broken = false;
     c->fees_sat = 0;
     c->sigop_cost = 0;
+    expect_coins(c, coins);
     while (!v && c->n_txs_done < c->block->n_txs)
         v = apply_tx(c, c->n_txs_done, coins, a, r);
     if (!v)

@@ -212,6 +212,29 @@ static void test_missing(void **state)
     world_clear(&w);
 }
 
+/* Any number of coins may be expected, there or not; nothing changes, the store is not asked. */
+static void test_expect(void **state)
+{
+    (void)state;
+    enum { N = 3 * COINS_LOOK_AHEAD + 1 };
+    static struct outpoint at[N];
+    struct coins_cache_stats before, after;
+    struct world w;
+    world_init(&w, 1 << 20);
+    for (uint32_t i = 0; i < N; i++)
+        at[i] = outpoint_nth(i);
+    coins_cache_expect(w.cache, at, N); /* of an empty cache */
+    for (uint32_t i = 0; i < N; i += 2)
+        add(&w, i, true);
+    coins_cache_stats(w.cache, &before);
+    for (size_t n = 0; n <= N; n++)
+        coins_cache_expect(w.cache, at, n);
+    coins_cache_stats(w.cache, &after);
+    assert_memory_equal(&before, &after, sizeof before);
+    coins_cache_check(w.cache);
+    world_clear(&w);
+}
+
 /* --- the order of what is written -------------------------------------------------------------- */
 
 struct listener {
@@ -427,6 +450,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_stale_fetch),
         cmocka_unit_test(test_missing),
+        cmocka_unit_test(test_expect),
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_overfill),
         cmocka_unit_test(test_memory_per_coin),
