@@ -12,6 +12,7 @@
 #include "chain/chainstate.h"
 #include "chain_doors.h"
 #include "io/chain_pool.h"
+#include "io/huge_pages.h"
 #include "raw_checks.h"
 #include "store/block_scan.h"
 #include "store/chain_files.h"
@@ -115,6 +116,7 @@ static void open_all(struct import *in)
     }
     if (chainstate_open(&in->s, &c, &err))
         die("chain", &err);
+    chainstate_advise(in->s, huge_pages_advise);
 }
 
 /* The file's headers, as a node has them before it asks for blocks. */
