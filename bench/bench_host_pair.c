@@ -1,14 +1,17 @@
 /* bench_host_pair: one seed, one downloader, two real sessions on real hosts over loopback.
  *
- *   bench_host_pair [MIB [batch|sendfile]]
+ *   bench_host_pair [MIB [SEED [GET]]]    SEED: batch, sendfile, plain or plain=KIB; GET: shoal or plain
  *
- * Each runs in a process of its own. Data is made in $TMPDIR (default /tmp) and removed.
+ * Each runs in a process of its own. Data is made in $TMPDIR (default /tmp) and removed. A plain
+ * one is the least that can be a seed or a downloader (plain_peer.h): what shoal costs above it is
+ * what could be saved. CPU is that of the transfer, in s/GB.
  */
 #include "base/buf.h"
 #include "crypto/sha.h"
 #include "io/host.h"
 #include "io/loop.h"
 #include "io/workers.h"
+#include "plain_peer.h"
 #include "store/file_cache.h"
 #include "torrent/metainfo.h"
 #include "torrent/session.h"
@@ -123,7 +126,7 @@ static void make_torrent(struct buf *out, const char *dir, uint64_t len)
     char path[300];
     uint8_t *piece = malloc(PIECE_LEN), digest[SHA1_LEN];
     snprintf(path, sizeof path, "%s/data", dir);
-    int fd = open(path, O_CREAT | O_WRONLY, 0666);
+    int fd = open(path, O_CREAT | O_RDWR, 0666);
     CHECK(fd >= 0 && piece);
     buf_printf(out, "d4:infod6:lengthi%llue4:name4:data12:piece lengthi%ue6:pieces%llu:",
                (unsigned long long)len, PIECE_LEN, (unsigned long long)(len / PIECE_LEN * 20));
@@ -140,55 +143,111 @@ static void make_torrent(struct buf *out, const char *dir, uint64_t len)
         buf_put(out, bytes_of(digest, SHA1_LEN));
     }
     buf_str(out, "ee");
+    /* The first reads of a page move it between the kernel's lists; a seed is past that. */
+    for (int round = 0; round < 2; round++)
+        for (uint64_t off = 0; off < len; off += PIECE_LEN)
+            CHECK(pread(fd, piece, PIECE_LEN, (off_t)off) == (ssize_t)PIECE_LEN);
     close(fd);
     free(piece);
 }
 
-static double cpu_s(int who)
+/* CPU and sleeps since the transfer began. */
+struct usage {
+    double cpu_s;
+    long n_sleeps, n_preempted;
+};
+
+static struct usage usage(void)
 {
     struct rusage r;
-    getrusage(who, &r);
-    return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) +
-           (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
+    getrusage(RUSAGE_SELF, &r);
+    double us = (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec);
+    return (struct usage){(double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) + us / 1e6, r.ru_nvcsw,
+                          r.ru_nivcsw};
 }
 
-static void seed_main(struct bytes torrent, const char *dir, uint64_t len, int port_fd, int end_fd,
-                      enum tcp_upload upload)
+static void tell(const char *who, const struct usage *before, uint64_t len)
+{
+    struct usage u = usage();
+    printf("%s %.3f s/GB, %ld sleeps, %ld times preempted", who,
+           (u.cpu_s - before->cpu_s) / (double)len * 1e9, u.n_sleeps - before->n_sleeps,
+           u.n_preempted - before->n_preempted);
+}
+
+struct job {
+    struct bytes torrent;
+    struct plain_peer_info info;
+    const char *dir, *to, *seed, *get;
+    int port_fd, end_fd;
+};
+
+static size_t plain_batch_len(const struct job *j)
+{
+    const char *kib = strchr(j->seed, '=');
+    return kib ? strtoul(kib + 1, NULL, 10) << 10 : 512u << 10;
+}
+
+static void plain_seed_main(const struct job *j)
+{
+    char path[300];
+    snprintf(path, sizeof path, "%s/data", j->dir);
+    struct usage before = usage();
+    plain_seed(&j->info, path, j->port_fd, plain_batch_len(j));
+    tell("seed:", &before, j->info.len);
+    printf("\n");
+}
+
+static void seed_main(const struct job *j)
 {
     struct node n = {0};
     char byte;
-    node_start(&n, 's', upload);
-    node_add(&n, torrent, dir, true);
+    bool is_sendfile = strcmp(j->seed, "sendfile") == 0;
+    node_start(&n, 's', is_sendfile ? TCP_UPLOAD_SENDFILE : TCP_UPLOAD_BATCH);
+    node_add(&n, j->torrent, j->dir, true);
     run_until(&n, TORRENT_SEEDING);
     uint16_t port = io_host_listen_port(n.host);
-    CHECK(write(port_fd, &port, sizeof port) == (ssize_t)sizeof port);
-    fcntl(end_fd, F_SETFL, O_NONBLOCK);
-    while (read(end_fd, &byte, 1) != 0)
+    struct usage before = usage();
+    CHECK(write(j->port_fd, &port, sizeof port) == (ssize_t)sizeof port);
+    fcntl(j->end_fd, F_SETFL, O_NONBLOCK);
+    while (read(j->end_fd, &byte, 1) != 0)
         loop_turn(n.loop, 100000);
     const struct tcp_counters *c = io_host_tcp_counters(n.host);
-    printf("seed: cpu %.2f s, %llu writes, %llu file reads, %llu cold, %.1f %% read for nothing\n",
-           cpu_s(RUSAGE_SELF), (unsigned long long)c->n_writes, (unsigned long long)c->n_file_reads,
-           (unsigned long long)c->n_file_cold, 100.0 * (double)c->unsent_len / (double)len);
+    tell("seed:", &before, j->info.len);
+    printf(", %llu writes, %llu file reads, %llu cold, %.1f %% read for nothing\n",
+           (unsigned long long)c->n_writes, (unsigned long long)c->n_file_reads,
+           (unsigned long long)c->n_file_cold, 100.0 * (double)c->unsent_len / (double)j->info.len);
     node_end(&n);
 }
 
-static void get_main(struct bytes torrent, const char *dir, uint16_t port, uint64_t len,
-                     double cpu_before)
+static double get_main(const struct job *j, uint16_t port)
 {
     struct node n = {0};
     struct addr to = addr_v4(127, 0, 0, 1, port);
     node_start(&n, 'g', TCP_UPLOAD_BATCH);
-    node_add(&n, torrent, dir, false);
+    node_add(&n, j->torrent, j->to, false);
     run_until(&n, TORRENT_DOWNLOADING);
     uint64_t from_us = clock_now_us();
+    struct usage before = usage();
     session_add_peer(n.session, from_us, n.torrent, &to);
     run_until(&n, TORRENT_SEEDING);
     double s = (double)(clock_now_us() - from_us) / 1e6;
+    tell("get: ", &before, j->info.len);
     const struct tcp_counters *c = io_host_tcp_counters(n.host);
-    printf("get:  cpu %.2f s, %llu reads (%.0f KiB each)\n", cpu_s(RUSAGE_SELF) - cpu_before,
-           (unsigned long long)c->n_reads, (double)c->read_len / (double)c->n_reads / 1024);
-    printf("%.0f MiB in %.2f s: %.0f MB/s\n", (double)len / 1048576, s, (double)len / s / 1e6);
+    printf(", %llu reads (%.0f KiB each)\n", (unsigned long long)c->n_reads,
+           (double)c->read_len / (double)c->n_reads / 1024);
     node_end(&n);
+    return s;
+}
+
+static double plain_get_main(const struct job *j, uint16_t port)
+{
+    uint64_t from_us = clock_now_us();
+    struct usage before = usage();
+    plain_get(&j->info, port);
+    double s = (double)(clock_now_us() - from_us) / 1e6;
+    tell("get: ", &before, j->info.len);
+    printf("\n");
+    return s;
 }
 
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
@@ -197,11 +256,22 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
     return remove(path);
 }
 
+static void find_infohash(struct bytes torrent, uint8_t out[SHA1_LEN])
+{
+    struct metainfo *info;
+    struct mem mem;
+    struct err err;
+    mem_init(&mem, MEM_NO_BUDGET, NULL);
+    CHECK(metainfo_read(&info, torrent, &mem, NULL, &err) == ERR_OK);
+    memcpy(out, info->infohash_v1, SHA1_LEN);
+    metainfo_free(info);
+}
+
 int main(int argc, char **argv)
 {
     uint64_t len = (argc > 1 ? strtoull(argv[1], NULL, 10) : 1024) * 1048576;
-    bool is_sendfile = argc > 2 && strcmp(argv[2], "sendfile") == 0;
     char dir[200], to[220];
+    uint8_t infohash[SHA1_LEN];
     const char *tmp = getenv("TMPDIR");
     struct mem mem;
     struct buf torrent;
@@ -212,19 +282,26 @@ int main(int argc, char **argv)
     mem_init(&mem, MEM_NO_BUDGET, NULL);
     buf_init(&torrent, &mem, 64u << 20);
     make_torrent(&torrent, dir, len);
+    find_infohash(buf_bytes(&torrent), infohash);
     CHECK(pipe(port_pipe) == 0 && pipe(end_pipe) == 0);
+    struct job j = {
+        buf_bytes(&torrent),          {infohash, len, PIECE_LEN},   dir,          to,
+        argc > 2 ? argv[2] : "batch", argc > 3 ? argv[3] : "shoal", port_pipe[1], end_pipe[0]};
     fflush(stdout);
     pid_t pid = fork();
     if (pid == 0) {
         close(end_pipe[1]);
-        seed_main(buf_bytes(&torrent), dir, len, port_pipe[1], end_pipe[0],
-                  is_sendfile ? TCP_UPLOAD_SENDFILE : TCP_UPLOAD_BATCH);
+        if (strncmp(j.seed, "plain", 5) == 0)
+            plain_seed_main(&j);
+        else
+            seed_main(&j);
         exit(0);
     }
     uint16_t port;
     CHECK(read(port_pipe[0], &port, sizeof port) == (ssize_t)sizeof port);
-    double cpu_before = cpu_s(RUSAGE_SELF);
-    get_main(buf_bytes(&torrent), to, port, len, cpu_before);
+    double s = strcmp(j.get, "plain") == 0 ? plain_get_main(&j, port) : get_main(&j, port);
+    printf("%.0f MiB in %.2f s: %.0f MB/s\n", (double)len / 1048576, s, (double)len / s / 1e6);
+    fflush(stdout);
     close(end_pipe[1]);
     int status;
     CHECK(waitpid(pid, &status, 0) == pid && status == 0);
