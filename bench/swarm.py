@@ -4,10 +4,11 @@ settings, in a network namespace of its own.
 
 usage: bench/swarm.py [--size 2G] [--runs 5] [--pairs shoal:shoal,...] [--eight shoal,...] [--kind v1|v2] [--cc bbr]
                       [--disk DIR] [--json] [--out FILE]
-       bench/swarm.py --full [--runs 5] [--out FILE]
+       bench/swarm.py --full [--runs 5] [--minutes 20] [--out FILE]
 
 A pair is seed:downloader. --eight NAME is one seed and eight downloaders of 512 MiB that trade with each other. Without
---disk all lies on tmpfs. --full measures everything that docs/benchmarks.md promises, in about twenty minutes.
+--disk all lies on tmpfs. --full measures everything that docs/benchmarks.md promises, in about twenty minutes: when
+--minutes are over no case begins any more. A case that failed twice is not tried again. --out is written after each round.
 
 Time and CPU (user + system, in seconds per GB of payload that arrived) count from the first byte on a downloader's
 disk to the last downloader's word that the torrent is complete and checked; MB/s of eight is the sum of all. Memory is
@@ -18,6 +19,7 @@ import argparse
 import ctypes
 import json
 import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -30,6 +32,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import swarmlib  # noqa: E402
 from swarmlib import Aria2, Lab, Libtorrent, Rtorrent, ShoalTracker, Skip, shoal_create, shoal_get, shoal_seed  # noqa: E402
 
+N_FAILURES_MAX = 2
 TICKS = os.sysconf("SC_CLK_TCK")
 LT_SETTINGS = {"aio_threads": 2, "hashing_threads": 2}
 DEFAULT_PAIRS = "shoal:shoal,libtorrent:libtorrent,rtorrent:rtorrent,rtorrent:aria2"
@@ -177,6 +180,7 @@ class Case:
     def __init__(self, seeder, getter, n_gets, size, kind, cc, disk, patience):
         self.seeder, self.getter, self.n_gets, self.size = seeder, getter, n_gets, size
         self.kind, self.cc, self.disk, self.patience, self.rows, self.failures = kind, cc, disk, patience, [], []
+        self.meters = []
 
     def section(self):
         where = "ext4" if self.disk else "tmpfs"
@@ -186,6 +190,9 @@ class Case:
     def name(self):
         return f"{self.seeder}:{self.getter}"
 
+    def is_hopeless(self):
+        return len(self.failures) >= N_FAILURES_MAX
+
     def run(self, sources):
         tempfile.tempdir = self.disk or os.environ["TMPDIR"]
         lab = Lab(self.name())
@@ -194,10 +201,12 @@ class Case:
             print(f"{self.section()}, {self.name()}: {self.rows[-1]['mb_s']:.0f} MB/s", file=sys.stderr, flush=True)
         except Skip as e:
             self.failures.append(f"skipped, {e}")
-        except (AssertionError, OSError, subprocess.SubprocessError) as e:
-            self.failures.append(str(e))
+        except Exception as e:  # whatever befell one pair, the others are measured
+            self.failures.append((str(e).splitlines() or [type(e).__name__])[0][:200])
             print(f"{self.section()}, {self.name()}: {e}", file=sys.stderr, flush=True)
         finally:
+            for meter in self.meters:
+                meter.is_over = True
             lab.close()
 
     def measure(self, lab, sources):
@@ -213,7 +222,7 @@ class Case:
         gets = [start_get(self.getter, lab, torrent, out) for out in outs]
         clients = [client for client, _ in gets]
         files = [os.path.join(out, "payload.bin") for out in outs]
-        meters = [Meter([seed.process.pid]), Meter([c.process.pid for c in clients])]
+        meters = self.meters = [Meter([seed.process.pid]), Meter([c.process.pid for c in clients])]
         wait_until(lambda: any(has_begun(path) for path in files), [seed, *clients], 60, "no byte arrived")
         began, cpu = time.monotonic(), [m.cpu() for m in meters]
         left = [is_done for _, is_done in gets]
@@ -225,8 +234,6 @@ class Case:
         wait_until(all_done, [seed, *clients], self.patience, f"not complete after {self.patience} s")
         seconds = time.monotonic() - began
         cpu = [m.cpu() - before for m, before in zip(meters, cpu)]
-        for meter in meters:
-            meter.is_over = True
         total = self.n_gets * self.size
         return {"mb_s": total / 1e6 / seconds, "seed_cpu": cpu[0] / total * 1e9, "get_cpu": cpu[1] / total * 1e9,
                 "cpu": sum(cpu) / total * 1e9, "seed_mem": meters[0].anon, "get_mem": meters[1].anon}
@@ -275,16 +282,21 @@ def table_row(case, base):
         return f"| {case.name()} | {case.failures[0] if case.failures else 'not run'} | | | | | |"
     column = lambda key: [x[key] for x in r]  # noqa: E731
     ratio = statistics.median(column("mb_s")) / base if base else 0
-    note = f"; {len(case.failures)} more did not finish" if case.failures else ""
+    note = f"; of {len(r) + len(case.failures)} runs {len(case.failures)} did not finish" if case.failures else ""
     return (f"| {case.name()} | {rate(column('mb_s'))}{note} | {ratio:.2f} | {spread(column('seed_cpu'))} | "
             f"{spread(column('get_cpu'))} | {spread(column('cpu'))} | {max(column('seed_mem')) >> 20} / "
             f"{max(column('get_mem')) >> 20} |")
 
 
-def table(cases, runs):
+def runs_of(cases):
+    counts = {len(case.rows) + len(case.failures) for case in cases if not case.is_hopeless()} or {0}
+    return f"{max(counts)}" if len(counts) == 1 else f"{min(counts)} or {max(counts)}"
+
+
+def table(cases):
     uname = subprocess.run(["uname", "-r"], capture_output=True, text=True, check=False).stdout.strip()
     load = os.getloadavg()
-    out = [f"{os.cpu_count()} cores, Linux {uname}, load {load[0]:.1f} (1 min) {load[2]:.1f} (15 min); {runs} interleaved "
+    out = [f"{os.cpu_count()} cores, Linux {uname}, load {load[0]:.1f} (1 min) {load[2]:.1f} (15 min); {runs_of(cases)} interleaved "
            "runs: median (least-most)."]
     for section in dict.fromkeys(case.section() for case in cases):
         rows = [case for case in cases if case.section() == section]
@@ -322,6 +334,26 @@ def full_cases(opt):
             + pair_cases("shoal:shoal,libtorrent:libtorrent,rtorrent:rtorrent", opt, "v1", "bbr", disk))
 
 
+def report(cases, opt):
+    text = json.dumps([[c.section(), c.name(), c.rows, c.failures] for c in cases]) if opt.json else table(cases)
+    if opt.out:
+        with open(opt.out, "w") as f:
+            f.write(text + "\n")
+    return text
+
+
+def run_rounds(cases, opt, sources):
+    end = time.monotonic() + 60 * opt.minutes
+    for _ in range(opt.runs):
+        for case in cases:
+            if time.monotonic() > end:
+                print(f"bench: {opt.minutes:.0f} minutes are over", file=sys.stderr)
+                return
+            if not case.is_hopeless():
+                case.run(sources)
+        report(cases, opt)
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--full", action="store_true")
@@ -330,6 +362,7 @@ def main():
     p.add_argument("--disk-size", default="1G")
     p.add_argument("--patience", type=int, default=60, help="seconds that one transfer may take")
     p.add_argument("--runs", type=int, default=5)
+    p.add_argument("--minutes", type=float, default=20, help="no case begins after them")
     p.add_argument("--pairs", default=DEFAULT_PAIRS)
     p.add_argument("--eight", default="")
     p.add_argument("--kind", default="v1")
@@ -345,18 +378,13 @@ def main():
     most = max(case.n_gets * case.size for case in cases)
     ballast = Ballast(os.environ["TMPDIR"], most + most // 4 + (1 << 30))
     sources = Sources()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # programs and folders go as at any end
     try:
-        for _ in range(opt.runs):
-            for case in cases:
-                case.run(sources)
+        run_rounds(cases, opt, sources)
     finally:
         sources.close()
         os.close(ballast.fd)
-    text = json.dumps([[c.section(), c.name(), c.rows, c.failures] for c in cases]) if opt.json else table(cases, opt.runs)
-    print(text)
-    if opt.out:
-        with open(opt.out, "w") as f:
-            f.write(text + "\n")
+    print(report(cases, opt))
 
 
 main()
