@@ -9,13 +9,14 @@ second times the cores, which other work on the machine disturbs less; each the 
 the median's ratio to what openssl reached in the same run, on as many processes as there are cores. What openssl hashes is one buffer that stays in the cache; the others read a file.
 The line to hold a hybrid to is that of both digests one after the other.
 
---cold: also from a real disk, the file dropped from the page cache before each run, beside dd.
+--cold: also from a real disk, the file dropped from the page cache before each run, beside dd; three rounds at most.
 """
 
 import argparse
 import os
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -25,6 +26,7 @@ import time
 SHOAL = os.environ.get("SHOAL", "build/shoal")
 CORES = len(os.sched_getaffinity(0))
 LT_PYTHON = "/usr/bin/python3"  # Debian's python3-libtorrent belongs to Debian's python3
+N_COLD_RUNS_MAX = 3  # eleven rows of 2 GiB, each at the disk's speed
 LT_HASH = """
 import os, sys, libtorrent as lt
 path, piece_len, kind = sys.argv[1], int(sys.argv[2]), sys.argv[3]
@@ -183,11 +185,12 @@ def main():
     parser.add_argument("--cold", metavar="DIR")
     args = parser.parse_args()
     SHOAL = os.path.abspath(SHOAL)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the folders go as at any end
     with tempfile.TemporaryDirectory(prefix="shoal-hash-", dir="/dev/shm") as folder:
         warm(folder, args.size, args.runs, args.piece)
     if args.cold:
         with tempfile.TemporaryDirectory(prefix="shoal-hash-", dir=args.cold) as folder:
-            cold(folder, args.size, args.runs)
+            cold(folder, args.size, min(args.runs, N_COLD_RUNS_MAX))
     return 0
 
 

@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -58,7 +59,9 @@ def start(name, args, folder):
             return server
         except OSError:
             time.sleep(0.05)
-    raise SystemExit(f"bench: {name} does not listen")
+    server.kill()
+    server.wait()
+    raise Failure(f"{name} does not listen")
 
 
 def load(args, kind, seconds, numwant):
@@ -67,6 +70,10 @@ def load(args, kind, seconds, numwant):
     out = subprocess.run(command, capture_output=True, text=True, check=True,
                          preexec_fn=lambda: os.sched_setaffinity(0, CORES[1:]))
     return json.loads(out.stdout)
+
+
+class Failure(Exception):
+    """Of one run: the others go on."""
 
 
 class Result:
@@ -90,7 +97,7 @@ def measure(name, kind, args, folder, result):
         server.kill()
         server.wait()
     if got["errors"] or not got["announces"]:
-        raise SystemExit(f"bench: {name} {kind}: {got}")
+        raise Failure(f"{name} {kind}: {got}")
     result.per_cpu.append(got["announces"] / cpu)
     result.per_wall.append(got["announces"] / got["seconds"])
     result.load_share.append(got["cpu_s"] / got["seconds"])
@@ -108,9 +115,14 @@ def table(args, kind, results):
     print("| server | announces per CPU s | announces per s | load's share of its core | bytes per peer | lost |\n"
           "| --- | --- | --- | --- | --- | --- |")
     for name, r in results.items():
+        if not r.per_cpu:
+            print(f"| {name} | not measured | | | | |")
+            continue
         print(f"| {name} | {spread(r.per_cpu)} | {spread(r.per_wall)} | {statistics.median(r.load_share):.2f} | "
               f"{spread(r.memory)} | {r.lost} |")
-    if "opentracker" in results:
+    if kind == "http":
+        print("\nopentracker closes after each reply: each of its announces is a connection, and counted as lost.")
+    if all(r.per_cpu for r in results.values()) and "opentracker" in results:
         ours, theirs = results["shoal"], results["opentracker"]
         print(f"\nshoal to opentracker: {statistics.median(ours.per_cpu) / statistics.median(theirs.per_cpu):.2f} per "
               f"CPU second, {statistics.median(ours.per_wall) / statistics.median(theirs.per_wall):.2f} by the clock")
@@ -127,6 +139,7 @@ def main():
     parser.add_argument("--kinds", default="udp,http,http-close")
     args = parser.parse_args()
     swarmlib.enter_namespace()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the server and the folder go as at any end
     args.shoal = args.shoal or os.path.join(args.build, "shoal")
     if len(CORES) < 2:
         print("skipped: the server and the load need a core each")
@@ -140,8 +153,12 @@ def main():
             results = {name: Result() for name in names}
             for _ in range(args.runs):
                 for name in names:
-                    measure(name, kind, args, folder, results[name])
+                    try:
+                        measure(name, kind, args, folder, results[name])
+                    except (Failure, OSError, subprocess.SubprocessError) as e:
+                        print(f"bench: {e}", file=sys.stderr)
             table(args, kind, results)
+            sys.stdout.flush()
     return 0
 
 
