@@ -261,7 +261,7 @@ static void iterate(struct bench *b)
     uint64_t n = 0;
     struct err err = {0};
     double from_s = now_s();
-    if (b->store.iterate(b->store.ctx, count_each, &n, &err))
+    if (b->store.iterate(b->store.ctx, NULL, count_each, &n, &err))
         stop("cannot iterate", b);
     printf("%-10s iterate %9llu coins %8.2f s\n", b->engine, (unsigned long long)n,
            now_s() - from_s);

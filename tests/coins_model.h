@@ -194,7 +194,7 @@ static inline void model_check(struct coins_model *m)
     coins_cache_check(m->cache);
     coins_cache_stats(m->cache, &stats);
     assert(stats.used_len <= m->mem.used_len);
-    assert(m->store.iterate(m->store.ctx, model_each_stored, m, &err) == ERR_OK);
+    assert(m->store.iterate(m->store.ctx, NULL, model_each_stored, m, &err) == ERR_OK);
     for (uint32_t key = 0; key < MODEL_OUTPOINTS; key++) {
         n += m->stored[key] != 0;
         model_get(m, key);

@@ -4,14 +4,14 @@
 
 void block_tree_init(struct block_tree *t, struct mem *mem, const struct header_chain *headers)
 {
-    *t = (struct block_tree){.mem = mem, .headers = headers};
+    *t = (struct block_tree){.mem = mem, .headers = headers, .base = HEADER_NONE};
 }
 
 void block_tree_clear(struct block_tree *t)
 {
     mem_free(t->mem, t->nodes);
     mem_free(t->mem, t->heap);
-    *t = (struct block_tree){.mem = t->mem, .headers = t->headers};
+    *t = (struct block_tree){.mem = t->mem, .headers = t->headers, .base = HEADER_NONE};
 }
 
 static bool is_candidate(const struct block_node *n)
@@ -163,7 +163,8 @@ enum err_code block_tree_set_seen(struct block_tree *t, uint32_t node, uint32_t 
     struct block_node *n = &t->nodes[node];
     assert(n_txs > 0 && n->n_txs == 0);
     n->n_txs = n_txs;
-    n->arrival = arrival;
+    if (!n->n_chain_txs) /* the base is counted before it is seen */
+        n->arrival = arrival;
     t->last_arrival = arrival > t->last_arrival ? arrival : t->last_arrival;
     return link_from(t, node);
 }
@@ -252,13 +253,63 @@ enum err_code block_tree_prefer(struct block_tree *t, uint32_t node)
     return block_tree_find_candidates(t);
 }
 
+/* --- the base -------------------------------------------------------------------------------- */
+
+static enum err_code link_children(struct block_tree *t, uint32_t node)
+{
+    uint32_t child = t->nodes[node].first_child;
+    for (; child != HEADER_NONE; child = t->nodes[child].next_sibling)
+        if (link_from(t, child))
+            return ERR_NO_MEMORY;
+    return ERR_OK;
+}
+
+enum err_code block_tree_set_base(struct block_tree *t, uint32_t node, uint64_t n_chain_txs)
+{
+    struct block_node *n = &t->nodes[node];
+    assert(t->base == HEADER_NONE && node != 0 && n_chain_txs > 0);
+    t->base = node;
+    if (!n->n_chain_txs) {
+        n->n_chain_txs = n_chain_txs;
+        if (!n->arrival)
+            n->arrival = ++t->last_arrival;
+        n->rank = n->arrival;
+        if (link_children(t, node))
+            return ERR_NO_MEMORY;
+    }
+    return block_tree_find_candidates(t);
+}
+
+enum err_code block_tree_clear_base(struct block_tree *t)
+{
+    uint32_t base = t->base;
+    const struct block_node *n = &t->nodes[base];
+    uint64_t before = t->nodes[header_parent(t->headers, base)].n_chain_txs;
+    uint64_t more = before + n->n_txs - n->n_chain_txs; /* may wrap: less */
+    assert(n->n_txs && before);
+    t->base = HEADER_NONE;
+    for (uint32_t node = base; more && node != HEADER_NONE;) {
+        bool is_linked = t->nodes[node].n_chain_txs != 0;
+        t->nodes[node].n_chain_txs += is_linked ? more : 0;
+        node = subtree_next(t, base, node, is_linked);
+    }
+    return block_tree_find_candidates(t);
+}
+
 /* --- choosing -------------------------------------------------------------------------------- */
+
+/* Coins of other branches cannot be had: there is no undo data below the base. */
+static bool can_be_reached(const struct block_tree *t, uint32_t node)
+{
+    return t->base == HEADER_NONE || header_is_ancestor(t->headers, t->base, node);
+}
 
 uint32_t block_tree_best(struct block_tree *t, uint32_t tip)
 {
     while (t->n_heap) {
         uint32_t node = t->heap[0];
-        if (is_candidate(&t->nodes[node]) && (tip == HEADER_NONE || block_tree_beats(t, node, tip)))
+        if (is_candidate(&t->nodes[node]) && can_be_reached(t, node) &&
+            (tip == HEADER_NONE || block_tree_beats(t, node, tip)))
             return node;
         heap_drop_top(t);
     }
@@ -287,6 +338,8 @@ static void node_check(const struct block_tree *t, uint32_t node)
         return;
     const struct block_node *up = &t->nodes[parent];
     assert(!(up->status & BLOCK_ANY_FAILED) == !(n->status & BLOCK_PARENT_FAILED));
+    if (node == t->base)
+        return;
     assert(n->n_chain_txs == 0 || n->n_chain_txs == up->n_chain_txs + n->n_txs);
     assert(n->n_chain_txs != 0 || n->n_txs == 0 || up->n_chain_txs == 0);
 }

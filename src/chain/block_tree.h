@@ -5,6 +5,9 @@
  * them failed. Among candidates the most work wins, then the one whose data came first. The heap of
  * candidates may hold stale entries: they are thrown away when they come to the top.
  *
+ * While the coins come from a snapshot whose past is not validated, its block is the base: what led
+ * to it need not have been seen, and only blocks that descend from it are worth moving to.
+ *
  * Ownership  owns its arrays; the header chain is borrowed
  * Threads    one owner
  * Errors     ERR_NO_MEMORY
@@ -35,6 +38,7 @@ struct block_tree {
     uint32_t *heap; /* of candidates, best on top */
     size_t n_heap, heap_cap;
     int64_t last_arrival, last_precious;
+    uint32_t base; /* HEADER_NONE: none */
 };
 
 void block_tree_init(struct block_tree *t, struct mem *mem, const struct header_chain *headers);
@@ -57,6 +61,12 @@ enum err_code block_tree_fail(struct block_tree *t, uint32_t node, bool is_manua
  * is called for each whose own flag went. */
 enum err_code block_tree_forgive(struct block_tree *t, uint32_t node,
                                  void (*changed)(void *ctx, uint32_t node), void *ctx) MUST_USE;
+/* node, not the first block, is the base from now on: complete with n_chain_txs transactions up to
+ * it, as if all its ancestors had been seen. */
+enum err_code block_tree_set_base(struct block_tree *t, uint32_t node,
+                                  uint64_t n_chain_txs) MUST_USE;
+/* All ancestors of the base are seen: it is a block like others, transactions are counted. */
+enum err_code block_tree_clear_base(struct block_tree *t) MUST_USE;
 /* First among equals from now on. */
 enum err_code block_tree_prefer(struct block_tree *t, uint32_t node) MUST_USE;
 

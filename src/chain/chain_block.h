@@ -35,6 +35,7 @@ struct chain_block {
     struct list_node in_list;
     enum chain_block_state state;
     size_t n_out;
+    size_t *n_owner_out; /* the same of all blocks of its chainstate */
     const struct chain_params *p;
     const struct chain_store *blocks;
     const struct coins_store *store;

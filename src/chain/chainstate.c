@@ -46,6 +46,7 @@ bool chainstate_is_full(const struct chainstate *s)
 void chainstate_submit(struct chainstate *s, struct chain_block *b, struct chain_job *j)
 {
     b->n_out++;
+    b->n_owner_out = &s->n_jobs_out;
     s->n_jobs_out++;
     s->runner.submit(s->runner.ctx, j);
 }
@@ -61,7 +62,7 @@ bool chainstate_collect(struct chainstate *s, bool wait)
         struct chain_block *b = j->owner;
         assert(b->n_out > 0);
         b->n_out--;
-        s->n_jobs_out--;
+        --*b->n_owner_out; /* of another chainstate, when they share a runner */
         j = next;
     }
     return any;
@@ -161,6 +162,20 @@ static enum err_code store_genesis(struct chainstate *s, struct err *err)
     return chainstate_put_record(s, 0, err);
 }
 
+static enum err_code find_base(struct chainstate *s, struct err *err)
+{
+    if (!s->c.has_snapshot)
+        return ERR_OK;
+    uint32_t node = header_chain_find(s->headers, &s->c.snapshot_block);
+    if (node == HEADER_NONE || node == 0)
+        return err_set(err, ERR_MALFORMED, "the index lacks the block of the snapshot");
+    uint64_t n_chain_txs = s->c.snapshot_n_chain_txs;
+    if (block_tree_set_base(&s->tree, node,
+                            n_chain_txs ? n_chain_txs : header_height(s->headers, node) + 1u))
+        return err_set(err, ERR_NO_MEMORY, "no memory for the blocks of a snapshot");
+    return ERR_OK;
+}
+
 static enum err_code find_tip(struct chainstate *s, struct err *err)
 {
     struct coins_tip tip;
@@ -171,6 +186,8 @@ static enum err_code find_tip(struct chainstate *s, struct err *err)
     s->store_is_empty = tip.is_empty;
     if (s->tip == HEADER_NONE)
         return err_set(err, ERR_MALFORMED, "the coins belong to a block that the index lacks");
+    if (s->tree.base != HEADER_NONE && !header_is_ancestor(s->headers, s->tree.base, s->tip))
+        return err_set(err, ERR_MALFORMED, "the coins do not come from the snapshot");
     return ERR_OK;
 }
 
@@ -195,6 +212,8 @@ static void init_config(struct chainstate *s, const struct chainstate_config *c)
         s->c.in_flight_cap_len = CHAIN_IN_FLIGHT_LEN;
     if (!c->has_assume_valid)
         s->c.assume_valid = s->params.assume_valid;
+    s->headers = c->headers;
+    s->connect_until = UINT64_MAX;
     list_init(&s->fed);
     list_init(&s->hot);
     list_init(&s->applied);
@@ -206,7 +225,9 @@ static enum err_code open_parts(struct chainstate *s, struct err *err)
 {
     struct rng rng;
     rng_init(&rng, s->c.rng_seed);
-    if (header_chain_new(&s->headers, s->mem, rng_map_seed(&rng), &s->params, HEADER_NONE - 1) ||
+    struct map_seed header_seed = rng_map_seed(&rng);
+    if ((!s->headers &&
+         header_chain_new(&s->headers, s->mem, header_seed, &s->params, HEADER_NONE - 1)) ||
         coins_cache_new(&s->coins, s->mem, rng_map_seed(&rng), s->c.coins, s->c.coins_cap_len))
         return err_set(err, ERR_NO_MEMORY, "no memory for headers and coins");
     block_tree_init(&s->tree, s->mem, s->headers);
@@ -215,6 +236,8 @@ static enum err_code open_parts(struct chainstate *s, struct err *err)
     enum err_code code = load_index(s, err);
     if (!code)
         code = store_genesis(s, err);
+    if (!code)
+        code = find_base(s, err);
     return code ? code : find_tip(s, err);
 }
 
@@ -237,7 +260,7 @@ static void chainstate_free(struct chainstate *s)
     block_tree_clear(&s->tree);
     if (s->coins)
         coins_cache_free(s->coins);
-    if (s->headers)
+    if (s->headers && !s->c.headers)
         header_chain_free(s->headers);
     mem_check_empty(&s->inline_mem);
     mem_free(s->mem, s);
@@ -266,13 +289,21 @@ void chainstate_advise(struct chainstate *s, void (*advise)(void *p, size_t len)
 
 /* --- writing --------------------------------------------------------------------------------- */
 
+/* Blocks below this height may go. */
+static uint32_t prune_height(const struct chainstate *s)
+{
+    uint32_t height = header_height(s->headers, s->on_disk);
+    height = height > CHAIN_KEEP_BLOCKS ? height - CHAIN_KEEP_BLOCKS : 0;
+    return s->tree.base != HEADER_NONE && height > s->past_from ? s->past_from : height;
+}
+
 static enum err_code prune(struct chainstate *s, struct err *err)
 {
-    uint32_t height = header_height(s->headers, s->on_disk), first_kept, n_removed;
-    if (!s->c.prune_target_len || height <= CHAIN_KEEP_BLOCKS)
+    uint32_t height = prune_height(s), first_kept, n_removed;
+    if (!s->c.prune_target_len || !height)
         return ERR_OK;
-    enum err_code code = s->c.blocks->prune(s->c.blocks->ctx, height - CHAIN_KEEP_BLOCKS,
-                                            s->c.prune_target_len, &first_kept, &n_removed, err);
+    enum err_code code = s->c.blocks->prune(s->c.blocks->ctx, height, s->c.prune_target_len,
+                                            &first_kept, &n_removed, err);
     for (uint32_t i = 0; !code && n_removed && i < s->tree.n; i++) {
         struct block_node *n = &s->tree.nodes[i];
         if (!(n->status & BLOCK_HAS_DATA) || n->block.file >= first_kept)
@@ -325,6 +356,11 @@ enum err_code chainstate_close(struct chainstate *s, struct err *err)
 uint32_t chainstate_tip(const struct chainstate *s)
 {
     return s->tip;
+}
+
+uint32_t chainstate_base(const struct chainstate *s)
+{
+    return s->tree.base;
 }
 
 const struct header_chain *chainstate_headers(const struct chainstate *s)
@@ -406,10 +442,12 @@ static uint32_t check_run(const struct chainstate *s, const struct list *l, uint
 
 void chainstate_check(const struct chainstate *s)
 {
-    assert(s->tree.n == header_chain_n(s->headers));
+    assert(s->c.headers ? s->tree.n <= header_chain_n(s->headers)
+                        : s->tree.n == header_chain_n(s->headers));
     assert(s->n_in_flight == s->fed.n + s->hot.n + s->applied.n + s->window.n);
     check_run(s, &s->window, check_run(s, &s->applied, s->tip, true), false);
     assert(!(s->tree.nodes[s->tip].status & BLOCK_PARENT_FAILED));
+    assert(s->tree.base == HEADER_NONE || header_is_ancestor(s->headers, s->tree.base, s->tip));
     block_tree_check(&s->tree);
     coins_cache_check(s->coins);
 }

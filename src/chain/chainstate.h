@@ -22,6 +22,12 @@
  * Crash      coins carry their tip (coins_store.h). On open the index is read, the coins' block is
  *            found, and the chain moves on from there. Blocks that were connected above are
  *            connected again: nothing needs to be rolled back
+ *
+ * A chain that began with a snapshot's coins (snapshot.h) says so when it is opened: its block is
+ * the base. Blocks on top of it connect as usual; what led to it is validated by a second
+ * chainstate (chain_background.h). Until then blocks below the base are taken in any order, no
+ * branch that leaves below it is moved to, however heavy (UNDECIDED: its coins cannot be had),
+ * nothing below it can be invalidated, and pruning keeps what the second one still needs.
  */
 #pragma once
 #include "chain/block_tree.h"
@@ -61,6 +67,12 @@ struct chainstate_config {
     bool has_assume_valid;             /* false: the network's own */
     size_t in_flight_cap_len;          /* raw bytes of blocks between feed and tip; 0: 4 MiB */
     bool is_read_only;
+    /* The coins came from a snapshot of this block, and what led to it is not validated. */
+    bool has_snapshot;
+    struct hash256 snapshot_block;
+    uint64_t snapshot_n_chain_txs; /* transactions up to it; 0: not known */
+    /* Of another chainstate, which outlives this one; NULL: its own. */
+    struct header_chain *headers;
     /* Called when a block got its verdict or the tip moved; may be NULL. Called from within the
      * calls below, on the owner's thread; must not call back in. */
     void (*on_event)(void *ctx, const struct chain_event *e);
@@ -102,14 +114,20 @@ enum err_code chainstate_advance(struct chainstate *s, size_t n_max, bool *out_i
 enum err_code chainstate_flush(struct chainstate *s, struct err *err) MUST_USE;
 
 /* invalidateblock, reconsiderblock, preciousblock of Bitcoin Core's RPC; each is followed by
- * chainstate_advance. */
+ * chainstate_advance. ERR_PROTOCOL: the base, or what led to it, cannot be invalidated. */
 enum err_code chainstate_invalidate(struct chainstate *s, uint32_t node, struct err *err) MUST_USE;
 enum err_code chainstate_reconsider(struct chainstate *s, uint32_t node, struct err *err) MUST_USE;
 enum err_code chainstate_precious(struct chainstate *s, uint32_t node, struct err *err) MUST_USE;
 
+/* What led to the base is validated (chain_background.h) and the owner has noted it where it opens
+ * the chain from: from now on this is a chain like any other. Followed by chainstate_advance. */
+enum err_code chainstate_trust_past(struct chainstate *s, struct err *err) MUST_USE;
+
 /* --- looking at ----------------------------------------------------------------------------- */
 
 uint32_t chainstate_tip(const struct chainstate *s); /* verified, as a node */
+/* The snapshot's block while what led to it is not validated, or HEADER_NONE. */
+uint32_t chainstate_base(const struct chainstate *s);
 const struct header_chain *chainstate_headers(const struct chainstate *s);
 uint32_t chainstate_status(const struct chainstate *s, uint32_t node); /* enum block_status */
 uint32_t chainstate_n_txs(const struct chainstate *s, uint32_t node);  /* 0: not seen */

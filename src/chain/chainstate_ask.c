@@ -1,12 +1,18 @@
 #include "chain/chainstate_internal.h"
+#include <assert.h>
 
 /* --- what the user says about blocks --------------------------------------------------------- */
 
 /* Nothing in flight any more but what is stored. */
 static enum err_code come_to_rest(struct chainstate *s, struct err *err)
 {
-    enum err_code code = chainstate_settle(s, err);
-    return code ? code : chainstate_drop_window(s, err);
+    struct err failed = {0};
+    enum err_code code = chainstate_settle(s, &failed);
+    if (!code)
+        code = chainstate_drop_window(s, &failed);
+    if (code)
+        *err = failed;
+    return code;
 }
 
 enum err_code chainstate_invalidate(struct chainstate *s, uint32_t node, struct err *err)
@@ -14,6 +20,9 @@ enum err_code chainstate_invalidate(struct chainstate *s, uint32_t node, struct 
     struct err failed = {0};
     if (node == 0)
         return err_set(err, ERR_PROTOCOL, "the first block cannot be invalid");
+    if (s->tree.base != HEADER_NONE && header_is_ancestor(s->headers, node, s->tree.base))
+        return err_set(err, ERR_PROTOCOL,
+                       "it leads to the snapshot, whose past is not validated yet");
     enum err_code code = come_to_rest(s, &failed);
     while (!code && header_is_ancestor(s->headers, node, s->tip))
         code = chainstate_disconnect_tip(s, &failed);
@@ -57,6 +66,14 @@ enum err_code chainstate_precious(struct chainstate *s, uint32_t node, struct er
         !s->tree.nodes[node].n_chain_txs)
         return code; /* less work, or not all there: nothing to prefer */
     if (block_tree_prefer(&s->tree, node))
+        return err_set(err, ERR_NO_MEMORY, "no memory to find the best chain");
+    return ERR_OK;
+}
+
+enum err_code chainstate_trust_past(struct chainstate *s, struct err *err)
+{
+    assert(s->tree.base != HEADER_NONE && s->is_past_valid);
+    if (block_tree_clear_base(&s->tree))
         return err_set(err, ERR_NO_MEMORY, "no memory to find the best chain");
     return ERR_OK;
 }

@@ -4,6 +4,7 @@
  *   chainstate_feed.c    blocks in: headers judged, data prepared, stored in the order they came
  *   chainstate_window.c  blocks between the tip and the best candidate: applied, checked, committed
  *   chainstate_ask.c     invalidate, reconsider, precious, verify
+ *   chain_background.c   what led to a snapshot, with a second chainstate over the same headers
  */
 #pragma once
 #include "chain/chain_block.h"
@@ -15,6 +16,13 @@
 #define CHAIN_JOBS_AHEAD      24u /* ours: script jobs out per thread before applying waits */
 #define CHAIN_COINS_LEN       ((size_t)450 << 20) /* Bitcoin Core's default */
 #define CHAIN_KEEP_BLOCKS     288u /* Bitcoin Core: never pruned; deepest reorganisation */
+
+/* A block that leads to the base and can never be valid. */
+struct chain_past_fault {
+    bool is_known;
+    uint32_t node;
+    struct reject reject;
+};
 
 struct chainstate {
     struct chainstate_config c;
@@ -37,6 +45,12 @@ struct chainstate {
     size_t in_flight_len, n_in_flight; /* of the first four lists */
     size_t n_jobs_out;                 /* of any kind */
     struct chainstate_stats stats;
+    uint64_t connect_until; /* of stats.n_connected: not beyond it now */
+    /* While tree.base is a block: */
+    uint32_t past_from; /* height from which on blocks are needed to validate the past */
+    bool is_past_valid; /* chain_background came to the base's coins */
+    bool is_past_wrong; /* ... or did not: no going on from these coins */
+    struct chain_past_fault fault;
 };
 
 /* --- blocks in flight --- */

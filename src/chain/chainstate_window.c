@@ -126,8 +126,10 @@ static enum err_code commit(struct chainstate *s, struct err *err)
         n->status = (n->status & ~BLOCK_IS_ASSUMED) | BLOCK_IS_VALID;
     else if (!(n->status & BLOCK_IS_VALID))
         n->status |= BLOCK_IS_VALID | BLOCK_IS_ASSUMED;
-    if (n->status != before && (code = chainstate_put_record(s, b->node, err)))
+    if (n->status != before && (code = chainstate_put_record(s, b->node, err))) {
+        n->status = before; /* to be noted with the next try */
         return code;
+    }
     s->tip = b->node;
     count_connected(s, b);
     chainstate_tell(s, CHAIN_CONNECTED, b->node, &b->hash, NULL);
@@ -402,7 +404,7 @@ bool chainstate_turn(struct chainstate *s, bool may_apply, struct err *err)
 {
     bool any = chainstate_collect(s, false);
     any |= chainstate_finish_fed(s, err);
-    while (!err->code && window_commit(s, err))
+    while (!err->code && s->stats.n_connected < s->connect_until && window_commit(s, err))
         any = true;
     if (!err->code && may_apply) {
         if (s->applied.n == 0 && move_tip(s, err))
@@ -426,9 +428,11 @@ enum err_code chainstate_advance(struct chainstate *s, size_t n_max, bool *out_i
                                  struct err *err)
 {
     struct err failed = {0};
-    uint64_t until = s->stats.n_connected + (n_max ? n_max : UINT64_MAX / 2);
     *out_is_done = false;
-    while (!failed.code && s->stats.n_connected < until) {
+    if (s->is_past_wrong)
+        return err_set(err, ERR_PROTOCOL, "the snapshot that this chain began with is wrong");
+    s->connect_until = n_max ? s->stats.n_connected + n_max : UINT64_MAX;
+    while (!failed.code && s->stats.n_connected < s->connect_until) {
         if (chainstate_turn(s, true, &failed) || failed.code)
             continue;
         if (s->n_jobs_out) {
@@ -438,6 +442,7 @@ enum err_code chainstate_advance(struct chainstate *s, size_t n_max, bool *out_i
             break;
         }
     }
+    s->connect_until = UINT64_MAX;
     if (failed.code)
         *err = failed;
     return failed.code;

@@ -101,7 +101,7 @@ enum err_code coins_hash_store(const struct coins_store *s, unsigned kinds, stru
     if (!h)
         return err_set(err, ERR_NO_MEMORY, "no memory to hash coins");
     coins_hash_init(h, kinds);
-    enum err_code code = s->iterate(s->ctx, add_each, h, err);
+    enum err_code code = s->iterate(s->ctx, NULL, add_each, h, err);
     if (!code && coins_hash_final(h, out))
         code = err_set(err, ERR_NO_MEMORY, "no memory to hash coins");
     mem_free(mem, h);

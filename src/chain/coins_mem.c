@@ -196,7 +196,7 @@ static int compare_outpoints(const void *a, const void *b)
     return order ? order : (x->n > y->n) - (x->n < y->n);
 }
 
-static enum err_code mem_iterate(void *ctx,
+static enum err_code mem_iterate(void *ctx, const struct outpoint *after,
                                  bool (*each)(void *each_ctx, const struct outpoint *at,
                                               const struct coin *c),
                                  void *each_ctx, struct err *err)
@@ -214,6 +214,8 @@ static enum err_code mem_iterate(void *ctx,
     else
         code = err_set(err, ERR_NO_MEMORY, "no memory to sort coins");
     for (size_t i = 0; i < n && !code; i++) {
+        if (after && compare_outpoints(&keys[i], after) <= 0)
+            continue;
         const struct coins_mem_value *v = map_get(&m->coins, &keys[i]);
         if (!each(each_ctx, &keys[i], &v->coin))
             code = err_set(err, ERR_CANCELLED, "stopped by the caller");

@@ -43,9 +43,9 @@ struct coins_store {
                            bool (*next)(void *next_ctx, struct coins_change *out), void *next_ctx,
                            struct err *err);
     enum err_code (*tip)(void *ctx, struct coins_tip *out, struct err *err);
-    /* All coins as of now, in order of txid bytes, then output number; stops when each() is false
-     * (ERR_CANCELLED). The coin lives until each() returns. */
-    enum err_code (*iterate)(void *ctx,
+    /* All coins as of now behind after (NULL: all there are), in order of txid bytes, then output
+     * number; stops when each() is false (ERR_CANCELLED). The coin lives until each() returns. */
+    enum err_code (*iterate)(void *ctx, const struct outpoint *after,
                              bool (*each)(void *each_ctx, const struct outpoint *at,
                                           const struct coin *c),
                              void *each_ctx, struct err *err);

@@ -32,6 +32,7 @@ struct header_chain {
     struct map_seed seed;
     const struct chain_params *p;
     struct header_node **chunks;
+    size_t n_chunks, chunks_cap;
     uint32_t *table;
     size_t n, n_max, n_table;
     uint32_t best, last; /* last: most often the parent of what comes next */
@@ -77,13 +78,28 @@ static bool table_grow(struct header_chain *c)
     return true;
 }
 
+static bool chunk_add(struct header_chain *c)
+{
+    if (c->n_chunks == c->chunks_cap) {
+        size_t cap = c->chunks_cap ? 2 * c->chunks_cap : 8;
+        struct header_node **grown = mem_realloc(c->mem, c->chunks, cap * sizeof *grown);
+        if (!grown)
+            return false;
+        c->chunks = grown;
+        c->chunks_cap = cap;
+    }
+    struct header_node *chunk = mem_alloc(c->mem, CHUNK_N * sizeof *chunk);
+    if (!chunk)
+        return false;
+    c->chunks[c->n_chunks++] = chunk;
+    return true;
+}
+
 /* Room for one more header, in the nodes and in the table. */
 static bool reserve_one(struct header_chain *c)
 {
-    struct header_node **chunk = &c->chunks[c->n / CHUNK_N];
-    if (!*chunk)
-        *chunk = mem_alloc(c->mem, CHUNK_N * sizeof **chunk);
-    return *chunk && ((c->n + 1) * 4 <= c->n_table * 3 || table_grow(c));
+    return (c->n / CHUNK_N < c->n_chunks || chunk_add(c)) &&
+           ((c->n + 1) * 4 <= c->n_table * 3 || table_grow(c));
 }
 
 /* --- work ------------------------------------------------------------------------------------ */
@@ -156,8 +172,7 @@ enum err_code header_chain_new(struct header_chain **out, struct mem *mem, struc
     *c = (struct header_chain){.mem = mem, .seed = seed, .p = p};
     c->n_max = size_min(size_max(n_max, 1), HEADER_NONE - 1);
     c->pow_limit_bits = u256_compact(&p->pow_limit);
-    c->chunks = mem_calloc(mem, (size_t)div_ceil(c->n_max, CHUNK_N), sizeof(struct header_node *));
-    if (!c->chunks || !reserve_one(c)) {
+    if (!reserve_one(c)) {
         header_chain_free(c);
         return ERR_NO_MEMORY;
     }
@@ -170,7 +185,7 @@ void header_chain_free(struct header_chain *c)
 {
     if (!c)
         return;
-    for (size_t i = 0; c->chunks && i < div_ceil(c->n_max, CHUNK_N); i++)
+    for (size_t i = 0; i < c->n_chunks; i++)
         mem_free(c->mem, c->chunks[i]);
     mem_free(c->mem, c->chunks);
     mem_free(c->mem, c->table);
@@ -480,9 +495,8 @@ size_t header_locator(const struct header_chain *c, uint32_t node, struct hash25
 
 size_t header_chain_used_len(const struct header_chain *c)
 {
-    size_t n_chunks = (size_t)div_ceil(c->n, CHUNK_N);
-    return sizeof *c + (size_t)div_ceil(c->n_max, CHUNK_N) * sizeof *c->chunks +
-           n_chunks * CHUNK_N * sizeof **c->chunks + c->n_table * sizeof *c->table;
+    return sizeof *c + c->chunks_cap * sizeof *c->chunks +
+           c->n_chunks * CHUNK_N * sizeof **c->chunks + c->n_table * sizeof *c->table;
 }
 
 void header_chain_check(const struct header_chain *c)

@@ -124,7 +124,7 @@ enum err_code snapshot_write(const struct coins_store *s, const struct snapshot_
     buf_init(&w.records, mem, TX_LEN_MAX);
     buf_init(&w.index, mem, TX_LEN_MAX);
     put_head(&w, head);
-    enum err_code code = s->iterate(s->ctx, write_each, &w, err);
+    enum err_code code = s->iterate(s->ctx, NULL, write_each, &w, err);
     if (w.code) /* stopped by us: the reason is ours */
         code = w.code;
     if (!code) {

@@ -6,12 +6,19 @@ struct chain_disk_item {
     bool is_synced, is_torn;
 };
 
+static void coins_init(struct chain_disk *d, struct chain_disk_coins *c)
+{
+    c->disk = d;
+    coins_mem_init(&c->mem, d->mem, rng_map_seed(&d->rng));
+    c->below = coins_mem_store(&c->mem);
+}
+
 void chain_disk_init(struct chain_disk *d, struct mem *mem, uint64_t rng_seed)
 {
     *d = (struct chain_disk){.mem = mem};
     rng_init(&d->rng, rng_seed);
-    coins_mem_init(&d->coins, mem, rng_map_seed(&d->rng));
-    d->coins_below = coins_mem_store(&d->coins);
+    coins_init(d, &d->coins);
+    coins_init(d, &d->past);
 }
 
 void chain_disk_clear(struct chain_disk *d)
@@ -20,7 +27,8 @@ void chain_disk_clear(struct chain_disk *d)
         mem_free(d->mem, d->items[i].data.data);
     mem_free(d->mem, d->items);
     mem_free(d->mem, d->records);
-    coins_mem_clear(&d->coins);
+    coins_mem_clear(&d->coins.mem);
+    coins_mem_clear(&d->past.mem);
 }
 
 /* Counts an operation; false: it does not happen. */
@@ -197,10 +205,10 @@ static enum err_code coins_get_many(void *ctx, const struct outpoint *const *at,
                                     struct coin *out, bool *out_found, struct arena *a,
                                     struct err *err)
 {
-    struct chain_disk *d = ctx;
-    if (d->is_crashed)
+    struct chain_disk_coins *c = ctx;
+    if (c->disk->is_crashed)
         return err_set(err, ERR_IO, "the simulated disk failed");
-    return d->coins_below.get_many(d->coins_below.ctx, at, n, out, out_found, a, err);
+    return c->below.get_many(c->below.ctx, at, n, out, out_found, a, err);
 }
 
 /* Atomic: a crash falls before it or after it. */
@@ -208,42 +216,54 @@ static enum err_code coins_write(void *ctx, const struct coins_tip *tip,
                                  bool (*next)(void *next_ctx, struct coins_change *out),
                                  void *next_ctx, struct err *err)
 {
-    struct chain_disk *d = ctx;
-    if (!happens(d, err))
+    struct chain_disk_coins *c = ctx;
+    if (!happens(c->disk, err))
         return ERR_IO;
-    enum err_code code = d->coins_below.write(d->coins_below.ctx, tip, next, next_ctx, err);
-    return !code && !happens(d, err) ? ERR_IO : code;
+    enum err_code code = c->below.write(c->below.ctx, tip, next, next_ctx, err);
+    return !code && !happens(c->disk, err) ? ERR_IO : code;
 }
 
 static enum err_code coins_tip(void *ctx, struct coins_tip *out, struct err *err)
 {
-    struct chain_disk *d = ctx;
-    return d->coins_below.tip(d->coins_below.ctx, out, err);
+    struct chain_disk_coins *c = ctx;
+    return c->below.tip(c->below.ctx, out, err);
 }
 
-static enum err_code coins_iterate(void *ctx,
+static enum err_code coins_iterate(void *ctx, const struct outpoint *after,
                                    bool (*each)(void *each_ctx, const struct outpoint *at,
                                                 const struct coin *c),
                                    void *each_ctx, struct err *err)
 {
-    struct chain_disk *d = ctx;
-    return d->coins_below.iterate(d->coins_below.ctx, each, each_ctx, err);
+    struct chain_disk_coins *c = ctx;
+    if (c->disk->is_crashed)
+        return err_set(err, ERR_IO, "the simulated disk failed");
+    return c->below.iterate(c->below.ctx, after, each, each_ctx, err);
 }
 
 static void coins_stats(void *ctx, struct coins_store_stats *out)
 {
-    struct chain_disk *d = ctx;
-    d->coins_below.stats(d->coins_below.ctx, out);
+    struct chain_disk_coins *c = ctx;
+    c->below.stats(c->below.ctx, out);
 }
 
-struct coins_store chain_disk_coins(struct chain_disk *d)
+static struct coins_store store_of(struct chain_disk_coins *c)
 {
-    return (struct coins_store){.ctx = d,
+    return (struct coins_store){.ctx = c,
                                 .get_many = coins_get_many,
                                 .write = coins_write,
                                 .tip = coins_tip,
                                 .iterate = coins_iterate,
                                 .stats = coins_stats};
+}
+
+struct coins_store chain_disk_coins(struct chain_disk *d)
+{
+    return store_of(&d->coins);
+}
+
+struct coins_store chain_disk_past(struct chain_disk *d)
+{
+    return store_of(&d->past);
 }
 
 /* --- after a crash --------------------------------------------------------------------------- */

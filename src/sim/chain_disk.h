@@ -16,6 +16,12 @@
 
 struct chain_disk_item; /* a block or undo data */
 
+struct chain_disk_coins {
+    struct chain_disk *disk;
+    struct coins_mem mem;
+    struct coins_store below; /* of mem, without the crash */
+};
+
 struct chain_disk {
     struct mem *mem;
     struct rng rng;
@@ -23,10 +29,9 @@ struct chain_disk {
     size_t n_items, items_cap;
     struct block_record *records; /* the log: the last of a block counts */
     size_t n_records, n_records_synced, records_cap;
-    struct coins_mem coins;
-    struct coins_store coins_below; /* of coins, without the crash */
-    uint64_t n_ops, crash_at;       /* operation that does not return; 0: none */
-    uint64_t fail_at;               /* this one gives ERR_IO and the next ones work; 0: none */
+    struct chain_disk_coins coins, past; /* past: of chain_background */
+    uint64_t n_ops, crash_at;            /* operation that does not return; 0: none */
+    uint64_t fail_at;                    /* this one gives ERR_IO and the next ones work; 0: none */
     bool is_crashed;
 };
 
@@ -34,5 +39,6 @@ void chain_disk_init(struct chain_disk *d, struct mem *mem, uint64_t rng_seed);
 void chain_disk_clear(struct chain_disk *d);
 struct chain_store chain_disk_blocks(struct chain_disk *d);
 struct coins_store chain_disk_coins(struct chain_disk *d);
+struct coins_store chain_disk_past(struct chain_disk *d);
 /* After a crash, or as if the power had failed now. */
 void chain_disk_restart(struct chain_disk *d);

@@ -350,7 +350,22 @@ static enum err_code each_coin(rocksdb_iterator_t *it, struct arena *a,
     return ERR_OK;
 }
 
-static enum err_code rocksdb_iterate(void *ctx,
+/* To the first key behind after. */
+static void seek(rocksdb_iterator_t *it, const struct outpoint *after)
+{
+    uint8_t key[KEY_LEN_MAX];
+    if (!after) {
+        rocksdb_iter_seek_to_first(it);
+        return;
+    }
+    size_t len = key_write(key, after), at_len;
+    rocksdb_iter_seek(it, (const char *)key, len);
+    const char *at = rocksdb_iter_valid(it) ? rocksdb_iter_key(it, &at_len) : NULL;
+    if (at && at_len == len && memcmp(at, key, len) == 0)
+        rocksdb_iter_next(it);
+}
+
+static enum err_code rocksdb_iterate(void *ctx, const struct outpoint *after,
                                      bool (*each)(void *each_ctx, const struct outpoint *at,
                                                   const struct coin *c),
                                      void *each_ctx, struct err *err)
@@ -362,7 +377,7 @@ static enum err_code rocksdb_iterate(void *ctx,
     mem_init(&mem, MEM_NO_BUDGET, NULL);
     arena_init(&a, &mem, SIZE_MAX);
     rocksdb_iterator_t *it = rocksdb_create_iterator(s->db, s->scan);
-    rocksdb_iter_seek_to_first(it);
+    seek(it, after);
     enum err_code code = each_coin(it, &a, each, each_ctx, err);
     rocksdb_iter_get_error(it, &error);
     if (error && !code)

@@ -128,7 +128,7 @@ static void compare_coins(struct chain_disk *d)
     assert_int_equal(coins.tip(coins.ctx, &tip, &err), ERR_OK);
     assert_memory_equal(&tip.block, &small.tip, sizeof tip.block);
     assert_int_equal(tip.height, small.height);
-    assert_int_equal(coins.iterate(coins.ctx, count_coin, &n, &err), ERR_OK);
+    assert_int_equal(coins.iterate(coins.ctx, NULL, count_coin, &n, &err), ERR_OK);
     assert_int_equal(n, small.n_coins);
 }
 

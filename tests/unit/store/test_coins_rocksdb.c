@@ -81,8 +81,8 @@ static void assert_same_iteration(const struct coins_store *a, const struct coin
     struct seen x = {.at = at[0], .coins = coins[0], .cap = CAP},
                 y = {.at = at[1], .coins = coins[1], .cap = CAP};
     struct err err = {0};
-    assert_int_equal(a->iterate(a->ctx, see, &x, &err), ERR_OK);
-    assert_int_equal(b->iterate(b->ctx, see, &y, &err), ERR_OK);
+    assert_int_equal(a->iterate(a->ctx, NULL, see, &x, &err), ERR_OK);
+    assert_int_equal(b->iterate(b->ctx, NULL, see, &y, &err), ERR_OK);
     assert_int_equal(x.n, y.n);
     for (size_t i = 0; i < x.n; i++) {
         assert_memory_equal(&x.at[i], &y.at[i], sizeof x.at[i]);
@@ -208,7 +208,7 @@ static void test_stops(void **state)
     uint32_t n = 0;
     world_init(&w);
     assert_int_equal(write_feed(&w.store, (struct feed){.n = 50, .is_all_put = true}, 1), ERR_OK);
-    assert_int_equal(w.store.iterate(w.store.ctx, see_two, &n, &err), ERR_CANCELLED);
+    assert_int_equal(w.store.iterate(w.store.ctx, NULL, see_two, &n, &err), ERR_CANCELLED);
     assert_int_equal(n, 2);
     world_clear(&w);
 }
@@ -295,7 +295,7 @@ static void test_kill(void **state)
         assert_true(tip.is_empty || tip.height >= height);
         height = tip.is_empty ? 0 : tip.height;
         struct one_tip t = {.height = height};
-        assert_int_equal(w.store.iterate(w.store.ctx, is_of_tip, &t, &err), ERR_OK);
+        assert_int_equal(w.store.iterate(w.store.ctx, NULL, is_of_tip, &t, &err), ERR_OK);
         assert_int_equal(t.n, height ? KILL_KEYS : 0);
         coins_rocksdb_close(w.db);
     }
@@ -342,7 +342,7 @@ static void test_damage(void **state)
     coins_rocksdb_close(w.db);
     assert_true(damage_files(w.dir, ".sst") > 0);
     world_open(&w);
-    assert_int_equal(w.store.iterate(w.store.ctx, is_of_tip, &t, &err), ERR_MALFORMED);
+    assert_int_equal(w.store.iterate(w.store.ctx, NULL, is_of_tip, &t, &err), ERR_MALFORMED);
     assert_true(strlen(coins_rocksdb_error(w.db)) > 0);
     assert_true(t.n < KILL_KEYS);
     world_clear(&w);
