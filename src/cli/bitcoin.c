@@ -256,20 +256,6 @@ static bool set_assume_valid(const struct bitcoin_options *o, struct chainstate_
     return ui_usage(o->command, "--assumevalid is a block hash, or 0"), false;
 }
 
-/* A snapshot whose coins did not all get loaded leaves a chain that cannot go on. */
-static bool is_half_loaded(const struct bitcoin *b)
-{
-    char path[PATH_MAX];
-    const char *state;
-    int n = snprintf(path, sizeof path, "%s/snapshot.json", b->dir);
-    json_t *o = n > 0 && n < PATH_MAX ? json_load_file(path, 0, NULL) : NULL;
-    bool is_half = o && json_unpack(o, "{s:s}", "state", &state) == 0 &&
-                   strcmp(state, "loading") == 0 &&
-                   strcmp(b->options->command, "bitcoin load-snapshot") != 0;
-    json_decref(o);
-    return is_half;
-}
-
 bool bitcoin_open(struct bitcoin *b, void (*on_event)(void *ctx, const struct chain_event *e),
                   void *ctx)
 {
@@ -283,10 +269,14 @@ bool bitcoin_open(struct bitcoin *b, void (*on_event)(void *ctx, const struct ch
                                   .prune_target_len = b->options->prune_len,
                                   .on_event = on_event,
                                   .on_event_ctx = ctx};
-    if (is_half_loaded(b))
-        return ui_fail("%s: a snapshot was not loaded to its end: load it again, or reindex",
-                       b->dir),
-               false;
+    if (!snapshot_note_read(b->dir, &b->snapshot) || !bitcoin_can_open(b))
+        return false;
+    if (b->snapshot.state == SNAPSHOT_LOADED || b->snapshot.state == SNAPSHOT_WRONG) {
+        c.has_snapshot = true;
+        c.snapshot_block = b->snapshot.base;
+        c.snapshot_n_chain_txs = b->snapshot.n_chain_txs;
+        c.coins_cap_len /= 2; /* the other half is for the past's */
+    }
     if (!set_assume_valid(b->options, &c) || !open_stores(b))
         return false;
     c.coins = &b->coins;
@@ -352,16 +342,6 @@ bool bitcoin_remove_coins(struct bitcoin *b)
 {
     char path[PATH_MAX];
     return coins_path(b, path) && bitcoin_remove_dir(path);
-}
-
-bool bitcoin_forget_snapshot(struct bitcoin *b)
-{
-    char path[PATH_MAX + 32];
-    snprintf(path, sizeof path, "%s/snapshot.json", b->dir);
-    if (unlink(path) != 0 && errno != ENOENT)
-        return ui_fail("%s: %s", path, strerror(errno)), false;
-    snprintf(path, sizeof path, "%s/coins-background", b->dir);
-    return bitcoin_remove_dir(path);
 }
 
 bool bitcoin_drop_coins(struct bitcoin *b)

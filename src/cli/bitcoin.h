@@ -1,7 +1,8 @@
 /* bitcoin: what the subcommands of `shoal bitcoin` share: options, the folder with its lock, the
  * chainstate with everything under it, and hashes, dates and odds for people.
  *
- *   DATADIR/NETWORK/   lock, blocks/, index/ (chain_files), coins/ (RocksDB)
+ *   DATADIR/NETWORK/   lock, blocks/, index/ (chain_files), coins/ (RocksDB); snapshot.json and
+ *                      coins-background/ (bitcoin_snapshot.h)
  *
  * Ownership  a struct bitcoin owns what it opened; bitcoin_close gives everything back
  * Threads    the main thread; the pool's threads stay inside the chainstate
@@ -12,6 +13,7 @@
 #include "chain/chainstate.h"
 #include "chain/hash256.h"
 #include "cli/bitcoin_json.h"
+#include "cli/bitcoin_snapshot.h"
 #include "cli/cli.h"
 #include "cli/ui.h"
 #include "io/chain_pool.h"
@@ -78,6 +80,7 @@ struct bitcoin {
     uint8_t *challenge; /* of a signet of one's own */
     char dir[PATH_MAX];
     int lock_fd;
+    struct snapshot_note snapshot;
     struct mem mem;
     struct chain_files *files;
     struct chain_store store;
@@ -102,8 +105,6 @@ void bitcoin_files_config(const struct bitcoin *b, struct chain_files_config *ou
 bool bitcoin_remove_coins(struct bitcoin *b);
 /* Closes the chain, throws its coins away and opens an empty store in their place. */
 bool bitcoin_drop_coins(struct bitcoin *b);
-/* What load-snapshot noted and validates with. */
-bool bitcoin_forget_snapshot(struct bitcoin *b);
 bool bitcoin_remove_dir(const char *path);           /* with all that is in it; false: reported */
 uint64_t bitcoin_coins_len(const struct bitcoin *b); /* bytes of their folder */
 

@@ -435,6 +435,30 @@ static void print_summary(struct import *m)
         printf("%llu places in the files hold no block\n", (unsigned long long)m->n_damaged);
 }
 
+/* What led to a snapshot, once the tip is where it can be. */
+static void check_past(struct import *m)
+{
+    struct past_check past;
+    bool is_asked = m->b.snapshot.state == SNAPSHOT_LOADED && !is_stopped(m);
+    if (!is_asked)
+        return;
+    m->code = bitcoin_check_past(&m->b, &past);
+    bool is_right = past.state == CHAIN_BACKGROUND_VALIDATED;
+    if (m->options.is_json)
+        bitcoin_print_json(
+            json_pack("{s:s, s:b, s:b, s:I, s:I, s:o}", "event", "snapshot", "validated", is_right,
+                      "wrong", past.state == CHAIN_BACKGROUND_WRONG, "blocks",
+                      (json_int_t)past.height, "base_height", (json_int_t)past.base_height,
+                      "snapshot_blockhash", bitcoin_json_hash(&m->b.snapshot.base)),
+            true);
+    else if (is_right)
+        printf("the snapshot is right: every block up to height %u was checked\n",
+               past.base_height);
+    else if (past.state != CHAIN_BACKGROUND_WRONG)
+        printf("what led to the snapshot is checked up to height %u of %u\n", past.height,
+               past.base_height);
+}
+
 static int run(struct import *m)
 {
     int code;
@@ -449,6 +473,7 @@ static int run(struct import *m)
         code = bitcoin_advance(&m->b);
         m->code = m->code ? m->code : code;
     }
+    check_past(m);
     print_summary(m);
     if (!m->code && bitcoin_is_interrupted)
         m->code = EXIT_INCOMPLETE;

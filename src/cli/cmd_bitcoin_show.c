@@ -31,6 +31,9 @@ static uint32_t prune_height(const struct bitcoin *b, uint32_t tip)
     while (header_parent(h, node) != HEADER_NONE &&
            (chainstate_status(b->chain, header_parent(h, node)) & BLOCK_HAS_DATA))
         node = header_parent(h, node);
+    uint32_t base = chainstate_base(b->chain);
+    if (base != HEADER_NONE && header_height(h, node) <= header_height(h, base) + 1)
+        return 0; /* below a snapshot: not come yet */
     return header_height(h, node) <= 1 ? 0 : header_height(h, node);
 }
 
@@ -47,7 +50,54 @@ static json_t *json_bits(uint32_t bits)
     return json_string(hex);
 }
 
-static json_t *info_json(const struct bitcoin *b, const struct chain_files_stats *files)
+/* A chainstate as getchainstates shows it. */
+static json_t *chainstate_json(const struct bitcoin *b, uint32_t tip, double progress,
+                               bool is_validated)
+{
+    const struct header_chain *h = chainstate_headers(b->chain);
+    return json_pack("{s:I, s:o, s:o, s:f, s:f, s:b}", "blocks", (json_int_t)header_height(h, tip),
+                     "bestblockhash", bitcoin_json_hash(header_hash(h, tip)), "bits",
+                     json_bits(header_bits(h, tip)), "difficulty",
+                     bitcoin_difficulty(header_bits(h, tip)), "verificationprogress", progress,
+                     "validated", is_validated);
+}
+
+/* The one that validates a snapshot's past first, the active one last. */
+static json_t *chainstates_json(struct bitcoin *b)
+{
+    const struct header_chain *h = chainstate_headers(b->chain);
+    bool has_snapshot = chainstate_base(b->chain) != HEADER_NONE;
+    json_t *list = json_array();
+    struct coins_tip past;
+    if (b->snapshot.state == SNAPSHOT_LOADED && bitcoin_past_tip(b, &past)) {
+        uint32_t node = past.is_empty ? 0 : header_chain_find(h, &past.block);
+        if (node != HEADER_NONE)
+            json_array_append_new(
+                list, chainstate_json(b, node,
+                                      (double)header_height(h, node) /
+                                          (double)header_height(h, header_chain_best(h)),
+                                      true));
+    }
+    json_t *active =
+        chainstate_json(b, chainstate_tip(b->chain), bitcoin_progress(b), !has_snapshot);
+    if (has_snapshot)
+        json_object_set_new(active, "snapshot_blockhash", bitcoin_json_hash(&b->snapshot.base));
+    json_array_append_new(list, active);
+    return list;
+}
+
+static void print_snapshot(struct bitcoin *b)
+{
+    struct coins_tip past;
+    if (b->snapshot.state == SNAPSHOT_WRONG)
+        printf("snapshot        WRONG, of height %u: reindex begins without it\n",
+               b->snapshot.base_height);
+    else if (b->snapshot.state == SNAPSHOT_LOADED && bitcoin_past_tip(b, &past))
+        printf("snapshot        of height %u; what led to it is validated up to %u\n",
+               b->snapshot.base_height, past.is_empty ? 0 : past.height);
+}
+
+static json_t *info_json(struct bitcoin *b, const struct chain_files_stats *files)
 {
     const struct header_chain *h = chainstate_headers(b->chain);
     uint32_t tip = chainstate_tip(b->chain), first = prune_height(b, tip);
@@ -73,11 +123,16 @@ static json_t *info_json(const struct bitcoin *b, const struct chain_files_stats
                                                        2 * b->params.signet_challenge.len + 1)));
         free(hex);
     }
-    json_object_set_new(o, "warnings", json_array());
+    json_object_set_new(o, "chainstates", chainstates_json(b));
+    json_t *warnings = json_array();
+    if (b->snapshot.state == SNAPSHOT_WRONG)
+        json_array_append_new(warnings, json_string("the snapshot that this chain began with is "
+                                                    "wrong: reindex begins without it"));
+    json_object_set_new(o, "warnings", warnings);
     return o;
 }
 
-static void print_info(const struct bitcoin *b, const struct chain_files_stats *files)
+static void print_info(struct bitcoin *b, const struct chain_files_stats *files)
 {
     const struct header_chain *h = chainstate_headers(b->chain);
     uint32_t tip = chainstate_tip(b->chain), best = header_chain_best(h);
@@ -97,6 +152,7 @@ static void print_info(const struct bitcoin *b, const struct chain_files_stats *
            files->last_file);
     if (first)
         printf("pruned          blocks below %u are gone\n", first);
+    print_snapshot(b);
 }
 
 int cmd_bitcoin_info(int argc, char **argv)

@@ -1,6 +1,7 @@
 """shoal bitcoin: chains from files come to exactly the tip and coins that Bitcoin Core came to, in any order, through
 invalid branches, kill -9 and damage."""
 
+import hashlib
 import json
 import os
 import random
@@ -53,11 +54,87 @@ def snapshots(place):
     bitcoin(place, *load, datadir="fresh")
     assert bitcoin(place, "info", "--json", datadir="fresh")["blocks"] == 120
     assert "the next block is not here" in bitcoin(place, "load-snapshot", "--validate", expect=3, datadir="fresh")
-    bitcoin(place, "import", whole, "--keep-going", datadir="fresh")
-    same_end(place, chain.facts, "fresh")
-    assert "is right" in bitcoin(place, "load-snapshot", "--validate", datadir="fresh")
-    same_end(place, chain.facts, "fresh")
+    past_in_pieces(place, chain, coins_hash)
+    past_killed(place, chain, load)
+    wrong_snapshot(place, chain, data, whole)
     assert "already as far" in bitcoin(place, *load, expect=1, datadir="fresh")
+
+
+def line_of(place, height):
+    """Hashes of the best chain's blocks up to a height, as the whole chain has them."""
+    return [bitcoin(place, "block", str(h), "--json")["hash"] for h in range(1, height + 1)]
+
+
+def block_hash(raw):
+    return hashlib.sha256(hashlib.sha256(raw[:80]).digest()).digest()[::-1].hex()
+
+
+def past_in_pieces(place, chain, coins_hash):
+    """The tip first; the past with what blocks are there, by itself."""
+    past = set(line_of(place, 120))
+    early = set(line_of(place, 70))
+    tail = write(place.path("tail.dat"), stream([b for b in chain.blocks if block_hash(b) not in past]))
+    text = bitcoin(place, "import", tail, "--keep-going", datadir="fresh")
+    assert "checked up to height 0 of 120" in text, text
+    # Side branches that leave below the snapshot's block wait; the tip is as far as it goes.
+    info = bitcoin(place, "info", "--json", datadir="fresh")
+    assert info["blocks"] == chain.facts["height"] and not info["pruned"], info
+    background, active = info["chainstates"]
+    assert background["blocks"] == 0 and background["validated"] and "snapshot_blockhash" not in background
+    assert active["blocks"] == info["blocks"] and not active["validated"]
+    base = active["snapshot_blockhash"]
+    assert base in past
+    bitcoin(place, "invalidate", base, expect=1, datadir="fresh")
+    first = write(place.path("first.dat"), stream([b for b in chain.blocks if block_hash(b) in early]))
+    events = bitcoin(place, "import", first, "--keep-going", "--json", datadir="fresh")
+    told = [e for e in events if e["event"] == "snapshot"]
+    assert [(e["validated"], e["blocks"], e["base_height"]) for e in told] == [(False, 70, 120)], told
+    assert "validated up to 70" in bitcoin(place, "info", datadir="fresh")
+    rest = write(place.path("rest.dat"), stream([b for b in chain.blocks if block_hash(b) in past - early]))
+    assert "the snapshot is right" in bitcoin(place, "import", rest, "--keep-going", datadir="fresh")
+    same_end(place, chain.facts, "fresh")
+    assert coins_hash in bitcoin(place, "load-snapshot", "--validate", datadir="fresh")
+    info = bitcoin(place, "info", "--json", datadir="fresh")
+    assert [c["validated"] for c in info["chainstates"]] == [True]
+    assert not os.path.exists(os.path.join(place.path("fresh"), "regtest", "coins-background"))
+    # Undo data of all of it is there: back to the first block, and up again.
+    bitcoin(place, "invalidate", "1", datadir="fresh")
+    bitcoin(place, "reconsider", line_of(place, 1)[0], datadir="fresh")
+    same_end(place, chain.facts, "fresh")
+    assert "151 blocks are good" in bitcoin(place, "verify", "--blocks", "0", datadir="fresh")
+
+
+def past_killed(place, chain, load):
+    """kill -9 while the past is walked, with coins going to disk all the time."""
+    bitcoin(place, *load, datadir="killed")
+    args = [SHOAL, "bitcoin", "import", place.path("chain.dat"), "-n", "regtest", "-d", place.path("killed"),
+            "--keep-going", "--coins-cache", "64K"]
+    rng = random.Random(4)
+    for _ in range(4):
+        process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(0.1 + rng.random() * 0.6)
+        process.kill()
+        assert process.wait() in (0, -signal.SIGKILL)
+        bitcoin(place, "info", datadir="killed")
+    bitcoin(place, "import", place.path("chain.dat"), "--keep-going", datadir="killed")
+    assert "is right" in bitcoin(place, "load-snapshot", "--validate", datadir="killed")
+    same_end(place, chain.facts, "killed")
+
+
+def wrong_snapshot(place, chain, data, whole):
+    """One bit of a coin is another, and its maker says that this is right."""
+    bad = write(place.path("wrong.dat"), data[:-1] + bytes([data[-1] ^ 1]))
+    text = bitcoin(place, "load-snapshot", bad, whole, "--hash", "00" * 32, expect=1, datadir="wrong")
+    claimed = text.split("hash to ")[1][:64]
+    bitcoin(place, "load-snapshot", bad, whole, "--hash", claimed, datadir="wrong")
+    text = bitcoin(place, "import", whole, "--keep-going", expect=1, datadir="wrong")
+    assert "the snapshot is WRONG" in text and claimed in text, text
+    for command in (("import", whole), ("coins-stats",), ("load-snapshot", "--validate")):
+        assert "is WRONG" in bitcoin(place, *command, expect=1, datadir="wrong")
+    assert "WRONG" in bitcoin(place, "info", datadir="wrong")
+    assert bitcoin(place, "info", "--json", datadir="wrong")["warnings"]
+    bitcoin(place, "reindex", datadir="wrong")
+    same_end(place, chain.facts, "wrong")
 
 
 def small_chain_in_order(place):
