@@ -271,13 +271,21 @@ static size_t session_cache_free(const struct session *s)
     return s->cache.n_max - s->cache.n_out;
 }
 
-static void session_set_spares(struct session *s, uint32_t n_want)
+/* Those that were adopted are blocks now. */
+static uint32_t session_count_spares(struct session *s)
 {
     struct wire_ahead *a = &s->ahead;
     uint32_t n = 0;
     for (uint32_t i = 0; i < a->n_spares; i++)
         if (a->spares[i])
             a->spares[n++] = a->spares[i];
+    return a->n_spares = n;
+}
+
+static void session_set_spares(struct session *s, uint32_t n_want)
+{
+    struct wire_ahead *a = &s->ahead;
+    uint32_t n = session_count_spares(s);
     while (n > n_want)
         block_cache_give(&s->cache, a->spares[--n]);
     while (n < n_want && (a->spares[n] = block_cache_take(&s->cache)))
@@ -296,7 +304,7 @@ void session_give_spares(struct session *s)
 static struct wire_ahead *peer_spares(struct peer *p, size_t out_cap)
 {
     struct session *s = p->s;
-    size_t n_free = session_cache_free(s) + s->ahead.n_spares;
+    size_t n_free = session_cache_free(s) + session_count_spares(s);
     uint64_t n = u64_min(WIRE_AHEAD_MAX, p->read_len / BLOCK_LEN + SPARES_MORE);
     n = u64_min(n, p->pp.n_requests);
     n = u64_min(n, n_free > READ_BLOCKS ? (n_free - READ_BLOCKS) / 2 : 0);

@@ -1,4 +1,4 @@
-/* Corners: several liars, blocks written before their turn, files that vanish, names in links, haves
+/* Corners: several liars, buffers that lie ready, blocks written before their turn, files that vanish, names in links, haves
  * before the metadata, hashes that do not prove. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -85,6 +85,72 @@ static void test_spill(void **state)
         swarm_free(&sw);
     }
     assert_true(n_spills > 0 && n_readbacks > 0);
+}
+
+static size_t n_spares(const struct session *s)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < s->ahead.n_spares; i++)
+        n += s->ahead.spares[i] != NULL;
+    return n;
+}
+
+/* Every connection is asked where its next bytes belong. What lies ready for blocks to come is
+ * lent to one after the other, not to each its own, and leaves room in the cache. Returns the most
+ * that was lent. */
+static size_t lend_to_all(struct session *s, uint64_t now_us)
+{
+    struct span spans[2 * WIRE_AHEAD_MAX + 2];
+    size_t n_blocks = s->cache.n_out - n_spares(s), n_most = 0;
+    size_t n_free = s->cache.n_max - n_blocks;
+    uint32_t cursor = 0;
+    const struct peer *p;
+    while ((p = slots_next(&s->conns, &cursor))) {
+        bool expects_data = p->block || (p->is_in_picker && p->pp.n_requests);
+        session_lend(s, now_us, p->id, spans, sizeof(spans) / sizeof(spans[0]));
+        session_check(s);
+        size_t n = n_spares(s);
+        assert_true(n <= WIRE_AHEAD_MAX);
+        assert_int_equal(s->cache.n_out, n_blocks + n);
+        if (expects_data && n)
+            assert_true(2 * n + WIRE_SCRATCH_LEN / BLOCK_LEN < n_free);
+        n_most = n > n_most ? n : n_most;
+    }
+    return n_most;
+}
+
+static void test_spares_are_bounded(void **state)
+{
+    (void)state;
+    static const size_t cache_lens[] = {1, 24 * BLOCK_LEN, 40 * BLOCK_LEN, 0};
+    size_t n_most[4] = {0};
+    for (unsigned round = 0; round < 4; round++) {
+        struct swarm sw = swarm_new(&(struct swarm_params){
+            .seed = 830 + round, .version = CONTENT_V1, .len = 8u << 20, .piece_len = 1u << 18});
+        struct mem_node *leech = mem_world_add(sw.world);
+        struct session_config c = mem_node_config(leech);
+        c.cache_len_max = cache_lens[round];
+        assert_true(mem_node_up(leech, &c));
+        swarm_leech(&sw, leech);
+        for (unsigned i = 0; i < 6; i++) {
+            struct mem_node *seed = swarm_node(&sw);
+            swarm_seed(&sw, seed);
+            swarm_meet(&sw, leech, seed);
+        }
+        uint64_t end_us = sw.world->now_us + 300 * US_PER_S;
+        while (swarm_state(&sw, leech) != TORRENT_SEEDING && sw.world->now_us < end_us) {
+            mem_world_step(sw.world, end_us);
+            size_t n = lend_to_all(leech->session, sw.world->now_us);
+            n_most[round] = n > n_most[round] ? n : n_most[round];
+        }
+        assert_true(swarm_run_to_seeding(&sw, 300));
+        swarm_assert_disk(&sw, leech);
+        mem_world_run_for(sw.world, 60 * US_PER_S);
+        assert_int_equal(leech->session->cache.n_out, 0); /* those ready have gone, too */
+        swarm_free(&sw);
+    }
+    assert_true(n_most[0] <= 5 && n_most[1] <= 9); /* of 16 and 24 blocks */
+    assert_true(n_most[3] >= 4);                   /* and with room there are some */
 }
 
 /* A file goes away under a download: the torrent stops and says so; when it is told to go on, what
@@ -375,6 +441,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_two_liars),
         cmocka_unit_test(test_spill),
+        cmocka_unit_test(test_spares_are_bounded),
         cmocka_unit_test(test_file_vanishes),
         cmocka_unit_test(test_named_peer_in_link),
         cmocka_unit_test(test_haves_before_metadata),
