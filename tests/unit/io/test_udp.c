@@ -2,6 +2,8 @@
 #include "io/sockaddr.h"
 #include "io/udp.h"
 #include "torrent_fixture.h"
+#include <net/if.h>
+#include <netinet/in.h>
 #include <sched.h>
 
 struct side {
@@ -181,7 +183,7 @@ static void replies_come_from_the_address_asked(void **state)
     reply_comes_from(addr_v4(127, 0, 0, 2, 0), addr_v4(0, 0, 0, 0, 0));
 }
 
-/* Last: it moves this process into a network namespace of its own. */
+/* From here on this process is in network namespaces of its own. */
 static void replies_come_from_the_ipv6_address_asked(void **state)
 {
     (void)state;
@@ -190,6 +192,73 @@ static void replies_come_from_the_ipv6_address_asked(void **state)
         skip(); /* needs root */
     reply_comes_from(asked, (struct addr){.family = ADDR_V6});
     reply_comes_from(loopback(ADDR_V6), (struct addr){.family = ADDR_V6});
+}
+
+/* A socket on fe80::a of one interface, which talks to fe80::b beyond it. */
+static int link_socket(const char *interface, uint16_t port, struct sockaddr_in6 *out_to)
+{
+    int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct sockaddr_in6 from = {.sin6_family = AF_INET6};
+    from.sin6_addr.s6_addr[0] = 0xfe;
+    from.sin6_addr.s6_addr[1] = 0x80;
+    from.sin6_scope_id = if_nametoindex(interface);
+    *out_to = from;
+    from.sin6_addr.s6_addr[15] = 0xa;
+    out_to->sin6_addr.s6_addr[15] = 0xb;
+    out_to->sin6_port = htons(port);
+    assert_true(fd >= 0 && from.sin6_scope_id > 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof from), 0);
+    return fd;
+}
+
+static bool make_links(void)
+{
+    return system("for i in 1 2; do ip link add va$i type veth peer name vb$i || exit 1; "
+                  "for e in a b; do ip link set v$e$i addrgenmode none up && "
+                  "ip addr add fe80::$e/64 dev v$e$i nodad || exit 1; done; done") == 0;
+}
+
+/* Two links, on both of them fe80::a asks fe80::b: an address without its scope would not do, and
+ * each answer must leave by the link that the question came from. */
+static void replies_keep_to_the_link(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"va1", "va2"};
+    struct loop *l;
+    struct err err;
+    struct side b = {.is_echo = true};
+    struct addr any = {.family = ADDR_V6};
+    struct sockaddr_in6 to[2];
+    int fds[2];
+    unsigned n[2] = {0, 0};
+    if (getuid() != 0 || unshare(CLONE_NEWNET) || !make_links())
+        skip();
+    assert_int_equal(loop_new(&l, &err), ERR_OK);
+    assert_int_equal(udp_new(&b.udp, l, &any, came, NULL, &b, &err), ERR_OK);
+    for (int k = 0; k < 2; k++)
+        fds[k] = link_socket(names[k], udp_addr(b.udp).port, &to[k]);
+    uint64_t end_us = clock_now_us() + 10000000;
+    while ((n[0] < 30 || n[1] < 30) && clock_now_us() < end_us) {
+        for (int k = 0; k < 2; k++) {
+            struct sockaddr_in6 from;
+            socklen_t len = sizeof from;
+            char c = (char)('0' + k), got;
+            sendto(fds[k], &c, 1, 0, (struct sockaddr *)&to[k], sizeof to[k]);
+            while (recvfrom(fds[k], &got, 1, 0, (struct sockaddr *)&from, &len) == 1) {
+                assert_int_equal(got, c);
+                assert_memory_equal(&from.sin6_addr, &to[k].sin6_addr, 16);
+                assert_int_equal(from.sin6_scope_id, to[k].sin6_scope_id);
+                n[k]++;
+            }
+        }
+        loop_turn(l, 10000);
+    }
+    assert_true(n[0] >= 30 && n[1] >= 30);
+    assert_int_equal(udp_counters(b.udp)->n_send_failed, 0);
+    close(fds[0]);
+    close(fds[1]);
+    udp_free(b.udp);
+    loop_free(l);
 }
 
 int main(void)
@@ -202,6 +271,7 @@ int main(void)
         cmocka_unit_test(a_busy_port_is_an_error),
         cmocka_unit_test(replies_come_from_the_address_asked),
         cmocka_unit_test(replies_come_from_the_ipv6_address_asked),
+        cmocka_unit_test(replies_keep_to_the_link),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
