@@ -4,11 +4,7 @@
 #include <locale.h>
 #include <signal.h>
 
-static const struct {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *help;
-} commands[] = {
+static const struct ui_command commands[] = {
     {"get", cmd_get, "download torrents: files, URLs or magnet links"},
     {"seed", cmd_seed, "share files and folders, or seed torrents"},
     {"create", cmd_create, "make a .torrent file of a file or a folder"},
@@ -21,35 +17,22 @@ static const struct {
     {NULL, NULL, NULL},
 };
 
-static void print_help(void)
-{
-    printf("Usage: shoal COMMAND [OPTION...] [ARGUMENT...]\n\n"
-           "Moves files among many machines: every one that holds a piece passes it on.\n\n"
-           "Commands:\n");
-    for (size_t i = 0; commands[i].name; i++)
-        printf("  %-10s %s\n", commands[i].name, commands[i].help);
-    printf("\n'shoal COMMAND --help' tells more. The manual is shoal(1).\n");
-}
-
 int main(int argc, char **argv)
 {
+    static const struct ui_menu menu = {
+        .summary = "Moves files among many machines: every one that holds a piece passes it on.",
+        .footer = "'shoal COMMAND --help' tells more. The manual is shoal(1).",
+        .name_width = 10,
+        .table = commands};
     setlocale(LC_CTYPE, "");
     signal(SIGPIPE, SIG_IGN);
-    if (argc < 2) {
-        print_help();
-        return EXIT_USAGE;
-    }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
-        print_help();
-        return EXIT_OK;
-    }
-    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0) {
+    if (argc > 1 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0)) {
         printf("shoal %s\n", SHOAL_VERSION);
         return EXIT_OK;
     }
-    for (size_t i = 0; commands[i].name; i++)
-        if (strcmp(argv[1], commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
+    int code = ui_menu_run(&menu, argc, argv);
+    if (code != UI_MENU_UNKNOWN)
+        return code;
     fprintf(stderr, "shoal: unknown command '%s'; 'shoal --help' lists them\n", argv[1]);
     return EXIT_USAGE;
 }

@@ -42,6 +42,35 @@ int ui_usage(const char *command, const char *fmt, ...)
     return EXIT_USAGE;
 }
 
+/* --- commands -------------------------------------------------------------------------------- */
+
+static void menu_print(const struct ui_menu *m)
+{
+    printf("Usage: shoal %s%sCOMMAND [OPTION...] [ARGUMENT...]\n\n%s\n\nCommands:\n",
+           m->of ? m->of : "", m->of ? " " : "", m->summary);
+    for (const struct ui_command *c = m->table; c->name; c++)
+        printf("  %-*s %s\n", m->name_width, c->name, c->help);
+    printf("\n%s\n", m->footer);
+}
+
+int ui_menu_run(const struct ui_menu *m, int argc, char **argv)
+{
+    bool is_help = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0);
+    if (argc < 2 || is_help) {
+        menu_print(m);
+        return is_help ? EXIT_OK : EXIT_USAGE;
+    }
+    const struct ui_command *c = m->table;
+    while (c->name && strcmp(argv[1], c->name) != 0)
+        c++;
+    if (!c->name)
+        return UI_MENU_UNKNOWN;
+    char full[64];
+    snprintf(full, sizeof full, "%s%s%s", m->of ? m->of : "", m->of ? " " : "", c->name);
+    argv[1] = full;
+    return c->run(argc - 1, argv + 1);
+}
+
 /* --- options --------------------------------------------------------------------------------- */
 
 #define KEY_BASE 1000 /* above every letter */

@@ -17,6 +17,27 @@ int ui_fail_err(const char *subject, const struct err *err);
 /* The message and a pointer to --help; returns EXIT_USAGE. */
 int ui_usage(const char *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* --- commands -------------------------------------------------------------------------------- */
+
+struct ui_command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+};
+
+struct ui_menu {
+    const char *of; /* the command that has these; NULL: shoal itself */
+    const char *summary, *footer;
+    int name_width;                 /* of the column in the help */
+    const struct ui_command *table; /* ends with an entry without a name */
+};
+
+#define UI_MENU_UNKNOWN (-1)
+
+/* Runs the command that argv[1] names, with argv[0] its name ("bitcoin import"), or prints the
+ * help; returns the exit code. UI_MENU_UNKNOWN: argv[1] is none of them. */
+int ui_menu_run(const struct ui_menu *m, int argc, char **argv);
+
 /* --- options --------------------------------------------------------------------------------- */
 
 struct ui_option {

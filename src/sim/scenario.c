@@ -453,6 +453,17 @@ void scenario_part(const struct scenario_params *p,
         buf_put(&whole->table, buf_bytes(&part->table));
 }
 
+void scenario_crowd_part(const struct scenario_params *p, struct scenario_result *r, void *ctx)
+{
+    struct stage s;
+    (void)ctx;
+    stage_init(&s, p, r);
+    stage_add_crowd(&s, 1, p->n_peers);
+    stage_run(&s);
+    stage_want_all_done(&s);
+    stage_clear(&s);
+}
+
 void scenario_fail(struct scenario_result *r, const char *fmt, ...)
 {
     va_list ap;

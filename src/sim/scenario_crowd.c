@@ -228,17 +228,6 @@ void run_links(const struct scenario_params *p, struct scenario_result *r)
 
 /* --- NAT ------------------------------------------------------------------------------------- */
 
-static void run_nat_part(const struct scenario_params *p, struct scenario_result *r, void *ctx)
-{
-    struct stage s;
-    (void)ctx;
-    stage_init(&s, p, r);
-    stage_add_crowd(&s, 1, p->n_peers);
-    stage_run(&s);
-    stage_want_all_done(&s);
-    stage_clear(&s);
-}
-
 void run_nat(const struct scenario_params *p, struct scenario_result *r)
 {
     static const uint32_t percents[] = {0, 25, 50, 75, 90};
@@ -253,7 +242,7 @@ void run_nat(const struct scenario_params *p, struct scenario_result *r)
         char name[32];
         one.nat_percent = percents[i];
         snprintf(name, sizeof name, "%u %% NAT", percents[i]);
-        scenario_part(&one, run_nat_part, NULL, r, &part, name);
+        scenario_part(&one, scenario_crowd_part, NULL, r, &part, name);
         buf_printf(&r->table, "%8u %% %10.1f %10.1f\n", percents[i], scenario_s(part.median_us),
                    scenario_s(part.last_us));
         plot_add(&r->plot, panel, median, percents[i], scenario_s(part.median_us));

@@ -22,6 +22,8 @@ void scenario_part(const struct scenario_params *p,
                                void *ctx),
                    void *ctx, struct scenario_result *whole, struct scenario_result *part,
                    const char *name);
+/* For scenario_part: one seed and n_peers machines, until all have everything. */
+void scenario_crowd_part(const struct scenario_params *p, struct scenario_result *r, void *ctx);
 void scenario_fail(struct scenario_result *r, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 struct plot_panel *scenario_panel_done(struct scenario_result *r, const char *title);

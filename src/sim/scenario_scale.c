@@ -3,17 +3,6 @@
 #include "base/size.h"
 #include "sim/scenario_parts.h"
 
-static void run_one_size(const struct scenario_params *p, struct scenario_result *r, void *ctx)
-{
-    struct stage s;
-    (void)ctx;
-    stage_init(&s, p, r);
-    stage_add_crowd(&s, 1, p->n_peers);
-    stage_run(&s);
-    stage_want_all_done(&s);
-    stage_clear(&s);
-}
-
 struct scale_plot {
     struct plot_panel *time, *near;
     uint32_t median, last, bound, alone, median_near, last_near;
@@ -72,7 +61,7 @@ void run_scale(const struct scenario_params *p, struct scenario_result *r)
                              : (uint32_t)u64_min(n % 3 ? n * 3ull : n / 3 * 10ull, p->n_peers)) {
         one.n_peers = n;
         snprintf(name, sizeof name, "N = %u", n);
-        scenario_part(&one, run_one_size, NULL, r, &part, name);
+        scenario_part(&one, scenario_crowd_part, NULL, r, &part, name);
         add_row(r, &one, &part, &plot);
         if (r->is_ok && part.last_us > 6 * part.bound_us)
             scenario_fail(r, "%s: the last took more than six times the bound", name);

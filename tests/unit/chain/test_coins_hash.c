@@ -2,6 +2,7 @@
 #include "chain/coins_hash.h"
 #include "chain/coins_mem.h"
 #include "chain/tx.h"
+#include "coins_feed.h"
 #include "test_util.h"
 
 #define N_COINS 700u
@@ -25,18 +26,10 @@ static struct coin coin_nth(uint32_t i)
                          .script = {script, i % 100 == 99 ? sizeof script : i % 300}};
 }
 
-struct feed {
-    uint32_t i, n;
-};
-
-static bool feed_next(void *ctx, struct coins_change *out)
+/* In any order: 337 has no factor of N_COINS. */
+static struct coins_feed feed_of(uint32_t n)
 {
-    struct feed *f = ctx;
-    if (f->i == f->n)
-        return false;
-    uint32_t i = f->i++ * 337 % f->n; /* in any order: 337 has no factor of N_COINS */
-    *out = (struct coins_change){.at = outpoint_nth(i), .coin = coin_nth(i)};
-    return true;
+    return (struct coins_feed){.n = n, .outpoint = outpoint_nth, .coin = coin_nth, .step = 337};
 }
 
 /* The stream as the survey's words have it, built in one piece. */
@@ -76,7 +69,8 @@ static void test_of_a_store(void **state)
     mem_init(&mem, MEM_NO_BUDGET, NULL);
     coins_mem_init(&behind, &mem, (struct map_seed){1, 2});
     struct coins_store s = coins_mem_store(&behind);
-    assert_int_equal(s.write(s.ctx, &tip, feed_next, &(struct feed){.n = N_COINS}, &err), ERR_OK);
+    struct coins_feed feed = feed_of(N_COINS);
+    assert_int_equal(s.write(s.ctx, &tip, coins_feed_next, &feed, &err), ERR_OK);
     assert_int_equal(
         coins_hash_store(&s, COINS_HASH_SERIALIZED | COINS_HASH_MUHASH, &mem, &got, &err), ERR_OK);
     serialized_obvious(N_COINS, want);

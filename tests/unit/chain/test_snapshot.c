@@ -1,6 +1,7 @@
 #include "base/rng.h"
 #include "chain/coins_mem.h"
 #include "chain/snapshot.h"
+#include "coins_feed.h"
 #include "test_util.h"
 
 #define N_COINS 400u
@@ -52,18 +53,9 @@ static struct coin coin_nth(uint32_t i)
                          .script = {script, i % 50 == 49 ? sizeof script - i : i % 70}};
 }
 
-struct feed {
-    uint32_t i, n;
-};
-
-static bool feed_next(void *ctx, struct coins_change *out)
+static struct coins_feed feed_of(uint32_t n)
 {
-    struct feed *f = ctx;
-    if (f->i == f->n)
-        return false;
-    *out = (struct coins_change){.at = outpoint_nth(f->i), .coin = coin_nth(f->i)};
-    f->i++;
-    return true;
+    return (struct coins_feed){.n = n, .outpoint = outpoint_nth, .coin = coin_nth};
 }
 
 static enum err_code put_file(void *ctx, struct bytes b, struct err *err)
@@ -101,8 +93,8 @@ static void fill_store(struct world *w, uint32_t n)
 {
     struct coins_tip tip = {0};
     struct err err = {0};
-    assert_int_equal(w->store.write(w->store.ctx, &tip, feed_next, &(struct feed){.n = n}, &err),
-                     ERR_OK);
+    struct coins_feed feed = feed_of(n);
+    assert_int_equal(w->store.write(w->store.ctx, &tip, coins_feed_next, &feed, &err), ERR_OK);
 }
 
 /* The whole file into an empty store; what became of it. */

@@ -1,5 +1,6 @@
 #include "base/hex.h"
 #include "base/rng.h"
+#include "disk_fault.h"
 #include "store/block_files.h"
 #include "store/block_scan.h"
 #include "test_util.h"
@@ -12,24 +13,6 @@
 
 static const uint8_t magic[4] = {0xfa, 0xbf, 0xb5, 0xda};
 static const struct hash256 parent = {{7, 7, 7}};
-
-struct fault {
-    uint64_t n, fail_at;
-    size_t cut_len;
-    int err_no;
-};
-
-static int fault_before(void *ctx, enum disk_op op, const char *name, uint64_t off, size_t *len)
-{
-    struct fault *f = ctx;
-    (void)op;
-    (void)name;
-    (void)off;
-    if (++f->n != f->fail_at)
-        return 0;
-    *len = *len < f->cut_len ? *len : f->cut_len;
-    return f->err_no;
-}
 
 struct world {
     char dir[TEST_PATH_CAP];
@@ -353,8 +336,7 @@ static void each_operation_may_fail(void **state)
         struct world *w = world_new(1000, true);
         struct block_pos blocks[12], undos[12];
         bool is_hit = false;
-        w->fault =
-            (struct fault){.fail_at = fail_at, .cut_len = fail_at * 5 % 90, .err_no = ENOSPC};
+        w->fault = (struct fault){.fail_at = fail_at, .cut_len = fail_at * 5 % 90};
         for (uint32_t i = 0; i < 12; i++) {
             while (put(w, i, i, &blocks[i])) {
                 assert_false(is_hit);

@@ -2,28 +2,12 @@
 
 #include "base/rng.h"
 #include "crypto/sha.h"
+#include "disk_fault.h"
 #include "store/block_index.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-struct fault {
-    uint64_t n, fail_at;
-    size_t cut_len;
-};
-
-static int fault_before(void *ctx, enum disk_op op, const char *name, uint64_t off, size_t *len)
-{
-    struct fault *f = ctx;
-    (void)op;
-    (void)name;
-    (void)off;
-    if (++f->n != f->fail_at)
-        return 0;
-    *len = *len < f->cut_len ? *len : f->cut_len;
-    return ENOSPC;
-}
 
 #define N_MAX 20000u
 

@@ -2,6 +2,7 @@
 
 #include "base/rng.h"
 #include "crypto/sha.h"
+#include "disk_fault.h"
 #include "store/chain_files.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -10,30 +11,12 @@
 #define N_BLOCKS  40u
 #define BLOCK_LEN 300u
 
-/* The n-th operation fails and nothing after it is done either: the end of the process. */
-struct death {
-    uint64_t n, at;
-    size_t cut_len;
-};
-
-static int death_before(void *ctx, enum disk_op op, const char *name, uint64_t off, size_t *len)
-{
-    struct death *d = ctx;
-    (void)op;
-    (void)name;
-    (void)off;
-    if (++d->n < d->at || !d->at)
-        return 0;
-    *len = d->n == d->at && *len > d->cut_len ? d->cut_len : 0;
-    return EIO;
-}
-
 struct world {
     char dir[TEST_PATH_CAP];
     struct chain_files *files;
     struct chain_files_config config;
     struct chain_store store;
-    struct death death;
+    struct fault death;
     struct disk_hook hook;
     struct err err;
     struct mem mem;
@@ -73,7 +56,7 @@ static struct world *world_new(void)
     test_temp_dir(w->dir);
     mem_init(&w->mem, MEM_NO_BUDGET, NULL);
     buf_init(&w->buf, &w->mem, 1u << 20);
-    w->hook = (struct disk_hook){&w->death, death_before};
+    w->hook = (struct disk_hook){&w->death, fault_before};
     w->config = (struct chain_files_config){.dir = w->dir,
                                             .magic = {0xfa, 0xbf, 0xb5, 0xda},
                                             .file_len_max = 2000,
@@ -178,7 +161,8 @@ static void death_at_each_operation(void **state)
     for (uint64_t at = 1;; at++) {
         struct world *w = world_new();
         uint32_t n_synced = 0;
-        w->death = (struct death){.at = at, .cut_len = at * 41 % 320};
+        w->death = (struct fault){
+            .fail_at = at, .cut_len = at * 41 % 320, .err_no = EIO, .is_for_good = true};
         for (uint32_t i = 0; i < N_BLOCKS && w->death.n < at; i++) {
             if (put(w, i, i % 3 == 0))
                 break;
@@ -186,7 +170,7 @@ static void death_at_each_operation(void **state)
                 n_synced = i + 1;
         }
         bool is_hit = w->death.n >= at;
-        w->death = (struct death){0};
+        w->death = (struct fault){0};
         assert_int_equal(reopen(w), ERR_OK);
         assert_true(w->n_seen >= n_synced);
         assert_int_equal(check_all(w), w->n_seen);
@@ -299,10 +283,11 @@ static void death_while_reindexing(void **state)
     chain_files_close(w->files);
     w->files = NULL;
     for (uint64_t at = 1;; at++) {
-        w->death = (struct death){.at = at, .cut_len = at * 41 % 320};
+        w->death = (struct fault){
+            .fail_at = at, .cut_len = at * 41 % 320, .err_no = EIO, .is_for_good = true};
         enum err_code code = chain_files_reindex(&w->config, &r, &w->err);
         bool is_hit = w->death.n >= at;
-        w->death = (struct death){0};
+        w->death = (struct fault){0};
         if (!is_hit) {
             assert_int_equal(code, ERR_OK);
             break;

@@ -1,3 +1,4 @@
+#include "disk_fault.h"
 #include "store/record_log.h"
 #include "test_util.h"
 #include <errno.h>
@@ -6,26 +7,6 @@
 #include <unistd.h>
 
 #define LEN 20u
-
-/* The n-th operation that changes something fails; writes are cut to cut_len
- * before. */
-struct fault {
-    uint64_t n, fail_at;
-    size_t cut_len;
-    enum disk_op last;
-};
-
-static int fault_before(void *ctx, enum disk_op op, const char *name, uint64_t off, size_t *len)
-{
-    struct fault *f = ctx;
-    (void)name;
-    (void)off;
-    if (++f->n != f->fail_at)
-        return 0;
-    f->last = op;
-    *len = *len < f->cut_len ? *len : f->cut_len;
-    return ENOSPC;
-}
 
 struct world {
     char dir[TEST_PATH_CAP], path[TEST_PATH_CAP + 16];
