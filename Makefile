@@ -72,6 +72,7 @@ tsan: build-tsan/build.ninja
 
 # memcheck over the unit tests, or TESTS="torrent/test_picker base/test_map".
 valgrind: build/shoal
+	@rm -f build/meson-logs/testlog-valgrind.json
 	@scripts/run-valgrind.sh build $(TESTS)
 
 fuzz: build-fuzz/build.ninja

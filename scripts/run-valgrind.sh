@@ -1,6 +1,6 @@
 #!/bin/sh
 # run-valgrind.sh BUILD [TEST...]: the unit tests under valgrind's memcheck, or those named
-# (torrent/test_picker, 'base/*'). Any error, and any memory that is or may be lost, fails the test,
+# (torrent/test_picker, or --suite watched). Any error, and any memory that is or may be lost, fails the test,
 # but for what valgrind.supp gives a reason for. Results: BUILD/meson-logs/testlog-valgrind.json
 set -eu
 build=$1
