@@ -357,6 +357,51 @@ static void test_failing_file(void **state)
     tree_end(&t);
 }
 
+struct sweep {
+    struct tree t;
+    struct metainfo *m;
+    uint8_t *v1;
+};
+
+static bool run_with(struct mem *mem, void *ctx)
+{
+    struct sweep *w = ctx;
+    struct err err = {0};
+    struct hash_files h = {.info = w->m,
+                           .top = w->t.top,
+                           .mem = mem,
+                           .n_threads = 2,
+                           .want_v1 = true,
+                           .want_v2 = true};
+    enum err_code code = hash_files_run(&h, &err);
+    if (code) {
+        assert_int_equal(code, ERR_NO_MEMORY);
+        assert_int_equal(err.code, code);
+    } else {
+        assert_memory_equal(h.v1, w->v1, w->m->n_pieces * (size_t)SHA1_LEN);
+    }
+    hash_files_clear(&h);
+    return code == ERR_OK;
+}
+
+/* Nothing is hashed by halves: it fails as a whole, and the next time succeeds. */
+static void test_each_allocation_fails(void **state)
+{
+    (void)state;
+    static const uint64_t lens[] = {2000000, 1, 700000};
+    for (uint32_t piece_len = 64 * KIB; piece_len <= 1024 * KIB; piece_len *= 4) {
+        struct sweep w;
+        tree_begin(&w.t, lens, 3);
+        w.m = plan(&w.t, true, true, piece_len);
+        w.v1 = calloc(w.m->n_pieces, SHA1_LEN);
+        model_v1(&w.t, w.m, w.v1);
+        assert_true(test_fail_sweep(run_with, &w) >= 7);
+        free(w.v1);
+        metainfo_free(w.m);
+        tree_end(&w.t);
+    }
+}
+
 static void cancel(void *ctx, uint64_t done_len, uint64_t total_len)
 {
     struct hash_files *h = ctx;
@@ -420,10 +465,15 @@ static void test_progress(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_file),      cmocka_unit_test(test_many_pieces),
-        cmocka_unit_test(test_several_files), cmocka_unit_test(test_odd_piece_len),
-        cmocka_unit_test(test_short_file),    cmocka_unit_test(test_failing_file),
-        cmocka_unit_test(test_cancelled),     cmocka_unit_test(test_shrinking_file),
+        cmocka_unit_test(test_one_file),
+        cmocka_unit_test(test_many_pieces),
+        cmocka_unit_test(test_several_files),
+        cmocka_unit_test(test_odd_piece_len),
+        cmocka_unit_test(test_short_file),
+        cmocka_unit_test(test_failing_file),
+        cmocka_unit_test(test_each_allocation_fails),
+        cmocka_unit_test(test_cancelled),
+        cmocka_unit_test(test_shrinking_file),
         cmocka_unit_test(test_progress),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
