@@ -4,8 +4,10 @@
 #include <assert.h>
 #include <string.h>
 
-#define REFUSED_GRACE_US 10000000u /* ours: after a choke, requests that were on their way */
-#define FAST_TIMES       2u /* ours: how often the allowed fast set is given to a choked peer */
+#define REFUSED_GRACE_US   10000000u  /* ours: after a choke, requests that were on their way */
+#define REQUESTS_AHEAD_S   8u         /* ours: of what a peer takes without a way to be refused */
+#define REQUESTS_AHEAD_MAX (1u << 18) /* ours: 4 GiB */
+#define FAST_TIMES         2u /* ours: how often the allowed fast set is given to a choked peer */
 
 /* --- choking --------------------------------------------------------------------------------- */
 
@@ -112,6 +114,18 @@ static enum session_counter_id peer_judge_request(const struct peer *p, const st
     return N_SESSION_COUNTERS;
 }
 
+/* Who cannot be told no (BEP 6) waits for what was dropped until a minute's time-out. rTorrent, of this
+ * kind and deaf to reqq, asks for 3.2 seconds of its rate: fast ones may ask so far ahead, and what
+ * that costs us is as much as they take. */
+static void peer_raise_queue(struct peer *p)
+{
+    if (p->uploads.n < p->uploads.n_max || peer_can(p, WIRE_FAST))
+        return;
+    uint64_t n_ahead = rate_per_s(&p->up, p->s->now_us) * REQUESTS_AHEAD_S / BLOCK_LEN;
+    n_ahead = u64_min(n_ahead, REQUESTS_AHEAD_MAX);
+    p->uploads.n_max = (uint32_t)u64_max(n_ahead, p->uploads.n_max);
+}
+
 void peer_on_request(struct peer *p, const struct wire_block *b)
 {
     struct session *s = p->s;
@@ -127,6 +141,7 @@ void peer_on_request(struct peer *p, const struct wire_block *b)
         peer_refuse_request(p, b);
         return;
     }
+    peer_raise_queue(p);
     switch (upload_queue_push(&p->uploads, b)) {
     case UPLOAD_QUEUED:
         p->fast_left -= p->am_choking ? b->len : 0;

@@ -4,7 +4,7 @@
  * Ownership  owns its ring
  * Threads    one owner
  * Errors     as results of upload_queue_push; nothing else fails
- * Bounds     n_max; what comes beyond is refused (the caller rejects it and counts)
+ * Bounds     n_max, which the caller may raise; what comes beyond is refused (it rejects and counts)
  */
 #pragma once
 #include "base/mem.h"

@@ -203,6 +203,31 @@ static void test_more_requests_than_reqq(void **state)
     hand_free(h);
 }
 
+/* Who cannot be refused and is fast may ask as far ahead as rTorrent does. */
+static void test_more_requests_of_a_fast_one(void **state)
+{
+    (void)state;
+    struct hand *h = hand_new(CONTENT_V1);
+    swarm_seed(&h->sw, h->n);
+    hand_dial(h, hand_hash(h), WIRE_EXTENSION);
+    peer_msg_write_plain(&h->w, MSG_INTERESTED);
+    hand_flush(h);
+    mem_world_run_for(h->sw.world, 20000000);
+    for (uint32_t i = 0; i < 31 * 300; i++) {
+        peer_msg_write_block(&h->w, MSG_REQUEST, &(struct wire_block){i % 31, 0, BLOCK_LEN});
+        if (i % 31 != 30)
+            continue;
+        hand_flush(h);
+        mem_world_run_for(h->sw.world, 20000);
+    }
+    session_set_limits(h->n->session, h->sw.world->now_us, 0, 1); /* so that they wait */
+    for (uint32_t i = 0; i < UPLOAD_QUEUE_N_MAX + 50; i++)
+        peer_msg_write_block(&h->w, MSG_REQUEST, &(struct wire_block){i % 31, i / 31 * 16, 16});
+    hand_flush(h);
+    assert_int_equal(count(h, "request_flood"), 0);
+    hand_free(h);
+}
+
 static void test_gossip_that_is_not_wanted(void **state)
 {
     (void)state;
@@ -413,6 +438,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_no_memory_for_a_connection),
         cmocka_unit_test(test_a_later_bitfield),
         cmocka_unit_test(test_more_requests_than_reqq),
+        cmocka_unit_test(test_more_requests_of_a_fast_one),
         cmocka_unit_test(test_gossip_that_is_not_wanted),
         cmocka_unit_test(test_metadata_of_another_size),
         cmocka_unit_test(test_metadata_of_another_torrent),
