@@ -129,7 +129,7 @@ def split_table(rows):
         r = way.counted()
         total = sum(r[p + "_s"] for p in PHASES)
         cells = " | ".join(f"{r[p + '_s']:.2f}" for p in PHASES)
-        yield f"| {name} | {cells} | {total:.2f} | {total - r['signatures_s']:.2f} |"
+        yield f"| {name} | {cells} | {total:.2f} | {total - r['signatures_s']:.2f} | {r['counters_s']:.2f} |"
 
 
 def signature_table(rows):
