@@ -344,8 +344,7 @@ void loop_signal_free(struct loop_signal *s)
         uv_close((uv_handle_t *)&s->uv, signal_closed);
 }
 
-/* --- wake-ups from other threads
- * ------------------------------------------------------------------ */
+/* --- wake-ups from other threads -------------------------------------------------------------- */
 
 static void async_came(uv_async_t *uv)
 {

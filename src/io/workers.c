@@ -38,8 +38,7 @@ struct workers_port {
     size_t n_out;
 };
 
-/* --- jobs come back
- * ------------------------------------------------------------------------------- */
+/* --- jobs come back --------------------------------------------------------------------------- */
 
 /* Only the job that finds the list empty wakes the loop: one wake-up per batch. */
 static void port_post(struct work *w)
@@ -119,8 +118,7 @@ size_t workers_port_wait(struct workers_port *p, bool wait)
     return n;
 }
 
-/* --- threads
- * -------------------------------------------------------------------------------------- */
+/* --- threads ---------------------------------------------------------------------------------- */
 
 static uint64_t now_us(void)
 {
@@ -329,8 +327,7 @@ void workers_free(struct workers *ws)
     free(ws);
 }
 
-/* --- queues
- * --------------------------------------------------------------------------------------- */
+/* --- queues ----------------------------------------------------------------------------------- */
 
 static uint32_t queue_find(struct workers *ws, uint64_t key, unsigned n_threads)
 {

@@ -21,11 +21,10 @@ struct record_log {
     int fd;
     size_t record_len, slot_len;
     uint64_t n, n_torn;
-    uint64_t n_marked; /* at open: slots known to be on disk */
+    uint64_t n_marked; /* slots known to be on disk */
     uint32_t batch;    /* number of the last whole one */
     bool is_loaded;
-    bool is_tail_dirty; /* bytes behind slot n that must go before the next append
-                       */
+    bool is_tail_dirty; /* bytes behind slot n that must go before the next append */
     uint8_t *chunk;     /* CHUNK_N slots */
 };
 
@@ -39,8 +38,7 @@ static uint64_t slot_off(const struct record_log *l, uint64_t index)
     return SLOTS_OFF + index * l->slot_len;
 }
 
-/* --- the file's head
- * ------------------------------------------------------------------------- */
+/* --- the file's head -------------------------------------------------------------------------- */
 
 static void head_write(const struct record_log *l, uint8_t out[FILE_HEADER_LEN])
 {
@@ -77,8 +75,7 @@ static enum err_code head_make(struct record_log *l, int fd, const char *name, u
     return disk_write(l->disk, fd, name, 0, &(struct bytes){head, sizeof head}, 1, err);
 }
 
-/* What was appended is on disk and stays valid without the mark: it failing
- * changes nothing. */
+/* What was appended is on disk and stays valid without the mark: it failing changes nothing. */
 static void set_mark(struct record_log *l)
 {
     uint8_t mark[MARK_LEN];
@@ -89,8 +86,7 @@ static void set_mark(struct record_log *l)
         return;
 }
 
-/* A file shorter than its head was being made when everything stopped: made
- * again. */
+/* A file shorter than its head was being made when everything stopped: made again. */
 static enum err_code head_check(struct record_log *l, struct err *err)
 {
     uint8_t want[FILE_HEADER_LEN], got[SLOTS_OFF];
@@ -151,9 +147,7 @@ void record_log_close(struct record_log *l)
     free(l);
 }
 
-/* --- loading
- * ---------------------------------------------------------------------------------
- */
+/* --- loading ---------------------------------------------------------------------------------- */
 
 /* What a walk over the slots found. */
 struct walk {
@@ -230,8 +224,7 @@ static enum err_code deliver(struct record_log *l, bool (*each)(void *ctx, const
     return ERR_OK;
 }
 
-/* Bytes behind the last whole batch go, so that nothing old can follow what
- * comes next. */
+/* Bytes behind the last whole batch go, so that nothing old can follow what comes next. */
 static enum err_code cut_tail(struct record_log *l, struct err *err)
 {
     if (!l->is_tail_dirty)
@@ -260,9 +253,7 @@ enum err_code record_log_load(struct record_log *l, bool (*each)(void *ctx, cons
     return code ? code : deliver(l, each, ctx, err);
 }
 
-/* --- appending
- * -------------------------------------------------------------------------------
- */
+/* --- appending -------------------------------------------------------------------------------- */
 
 /* The slot for record number index into out. */
 static void slot_write(const struct record_log *l, uint64_t index, const uint8_t *record,
@@ -316,9 +307,7 @@ enum err_code record_log_append(struct record_log *l, const uint8_t *records, si
     return ERR_OK;
 }
 
-/* --- compaction
- * ------------------------------------------------------------------------------
- */
+/* --- compaction ------------------------------------------------------------------------------- */
 
 static enum err_code write_new(struct record_log *l, int fd, const char *name, size_t n,
                                void (*get)(void *ctx, size_t i, uint8_t *out), void *ctx,

@@ -114,8 +114,7 @@ static void forget_mark(const struct world *w)
     close(fd);
 }
 
-/* A batch of three cut off at every byte: it is there whole or not at all, and
- * the log goes on. */
+/* A batch of three cut off at every byte: it is there whole or not at all, and the log goes on. */
 static void a_torn_batch_never_was(void **state)
 {
     struct world *w = world_new();
@@ -137,8 +136,7 @@ static void a_torn_batch_never_was(void **state)
     world_free(w);
 }
 
-/* Sectors reach the disk in any order: a hole in the last batch is a torn batch
- * as well. */
+/* Sectors reach the disk in any order: a hole in the last batch is a torn batch as well. */
 static void a_hole_in_the_last_batch_is_torn(void **state)
 {
     struct world *w = world_new();
@@ -208,8 +206,7 @@ static void get(void *ctx, size_t i, uint8_t *out)
     record_of((uint32_t)i, out);
 }
 
-/* Every operation of an append and of a rewrite fails once, writes after 0 to
- * 30 bytes. */
+/* Every operation of an append and of a rewrite fails once, writes after 0 to 30 bytes. */
 static void a_full_disk_costs_nothing_that_was_there(void **state)
 {
     (void)state;
