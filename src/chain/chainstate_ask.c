@@ -30,8 +30,10 @@ enum err_code chainstate_invalidate(struct chainstate *s, uint32_t node, struct 
         code = err_set(&failed, ERR_NO_MEMORY, "no memory to note an invalid block");
     if (!code)
         code = chainstate_put_record(s, node, &failed);
-    if (code)
+    if (code) {
+        chainstate_went_back(s);
         *err = failed;
+    }
     return code;
 }
 

@@ -81,6 +81,8 @@ enum err_code chainstate_settle(struct chainstate *s, struct err *err) MUST_USE;
 /* The window is given up; what was applied is taken back. Waits for jobs. */
 enum err_code chainstate_drop_window(struct chainstate *s, struct err *err) MUST_USE;
 enum err_code chainstate_disconnect_tip(struct chainstate *s, struct err *err) MUST_USE;
+/* The tip went back for no better one, by a failure: what it had beaten may be a candidate again. */
+void chainstate_went_back(struct chainstate *s);
 enum err_code chainstate_write_coins(struct chainstate *s, struct err *err) MUST_USE;
 /* The block of a node from disk, parsed, with its undo data taken: into a spare chain_block. */
 enum verdict chainstate_load(struct chainstate *s, uint32_t node, bool with_undo,

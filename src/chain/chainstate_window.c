@@ -28,12 +28,19 @@ static uint32_t last_node(const struct chainstate *s)
 
 /* --- taking back ----------------------------------------------------------------------------- */
 
+void chainstate_went_back(struct chainstate *s)
+{
+    if (block_tree_find_candidates(&s->tree))
+        return; /* the failure that brought us back is what is told */
+}
+
 /* The cache no longer stands at any block: what was not written is lost, the disk's tip counts. */
 static void fall_back_to_disk(struct chainstate *s)
 {
     coins_cache_drop(s->coins);
     s->tip = s->on_disk;
     s->stats.n_falls++;
+    chainstate_went_back(s);
 }
 
 /* Nothing that a check points at goes before the check came back. */
@@ -59,8 +66,6 @@ enum err_code chainstate_drop_window(struct chainstate *s, struct err *err)
     }
     if (code)
         fall_back_to_disk(s);
-    if (block_tree_find_candidates(&s->tree) && !code)
-        code = err_set(err, ERR_NO_MEMORY, "no memory to find the best chain");
     return code;
 }
 

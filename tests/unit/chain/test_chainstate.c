@@ -556,9 +556,45 @@ static void a_branch_fed_whole_takes_over(void **state)
     }
 }
 
+static void grow(struct life *l, uint32_t *tip, uint32_t n)
+{
+    while (n--) {
+        *tip = make_right_block(l, *tip);
+        feed(l, *tip);
+    }
+    compare(l);
+}
+
+/* Memory fails while a block is taken back, at every allocation: the chain falls to what is on disk,
+ * and finds its way up again. */
+static void a_fall_on_the_way_back_is_made_good(void **state)
+{
+    static struct life l;
+    struct err err = {0};
+    enum err_code code = ERR_NO_MEMORY;
+    uint32_t tip = 0;
+    (void)state;
+    begin(&l, 1, 1 << 20);
+    grow(&l, &tip, 20);
+    assert_int_equal(chainstate_flush(l.s, &err), ERR_OK);
+    crash(&l); /* what is below has to be fetched from here on */
+    grow(&l, &tip, 5);
+    for (uint64_t n = 1; code; n++) {
+        l.mem.fail_at = n;
+        code = chainstate_invalidate(l.s, node_of(&l, 5), &err);
+        l.mem.fail_at = 0;
+        l.b[5].is_manual = chainstate_status(l.s, node_of(&l, 5)) & BLOCK_IS_MANUAL;
+        compare(&l);
+    }
+    assert_true(l.b[5].is_manual);
+    end(&l);
+    assert_true(l.total.n_falls > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(random_lives),
-                                       cmocka_unit_test(a_branch_fed_whole_takes_over)};
+                                       cmocka_unit_test(a_branch_fed_whole_takes_over),
+                                       cmocka_unit_test(a_fall_on_the_way_back_is_made_good)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
