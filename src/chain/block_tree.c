@@ -306,10 +306,11 @@ static bool can_be_reached(const struct block_tree *t, uint32_t node)
 
 uint32_t block_tree_best(struct block_tree *t, uint32_t tip)
 {
+    bool is_any_better = tip == HEADER_NONE || (t->nodes[tip].status & BLOCK_ANY_FAILED);
     while (t->n_heap) {
         uint32_t node = t->heap[0];
         if (is_candidate(&t->nodes[node]) && can_be_reached(t, node) &&
-            (tip == HEADER_NONE || block_tree_beats(t, node, tip)))
+            (is_any_better || block_tree_beats(t, node, tip)))
             return node;
         heap_drop_top(t);
     }

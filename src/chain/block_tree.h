@@ -70,7 +70,8 @@ enum err_code block_tree_clear_base(struct block_tree *t) MUST_USE;
 /* First among equals from now on. */
 enum err_code block_tree_prefer(struct block_tree *t, uint32_t node) MUST_USE;
 
-/* The best candidate that beats tip (HEADER_NONE: any), or tip. */
+/* The best candidate that beats tip (HEADER_NONE: any), or tip. A tip that failed is beaten by any:
+ * coins are found on one when the process ended after the index said so and before they left it. */
 uint32_t block_tree_best(struct block_tree *t, uint32_t tip);
 /* Whether a beats b: more work, or as much and earlier. */
 bool block_tree_beats(const struct block_tree *t, uint32_t a, uint32_t b);
