@@ -56,18 +56,22 @@ build-fuzz/build.ninja:
 build-coverage/build.ninja:
 	@meson setup build-coverage -Db_coverage=true -Doptimization=0 -Dwerror=false -Dtests=true $(MESON_FLAGS)
 
-# AddressSanitizer and UndefinedBehaviorSanitizer over all that runs inside one process.
+# AddressSanitizer and UndefinedBehaviorSanitizer over all that runs inside one process, or over the
+# suites named: SUITES="system interop vectors" are the program itself, which takes longer. (A preloaded
+# library of tests/system comes before the sanitizer's.)
 asan: build-asan/build.ninja
 	@ninja -C build-asan
 	@rm -f build-asan/meson-logs/testlog.json
-	@$(call run_tests,build-asan,-t 3 --suite unit --suite fuzz --suite sim) || true
+	@ASAN_OPTIONS=abort_on_error=1:print_summary=1:verify_asan_link_order=0 \
+	  $(call run_tests,build-asan,-t 3 $(addprefix --suite ,$(or $(SUITES),unit fuzz sim))) || true
 	@scripts/summarize-tests.py build-asan/meson-logs/testlog.json
 
-# ThreadSanitizer over the tests with threads. It wants an address space without much randomness.
+# ThreadSanitizer over the tests with threads, or over the suites named. It wants an address space without
+# much randomness.
 tsan: build-tsan/build.ninja
 	@ninja -C build-tsan
 	@rm -f build-tsan/meson-logs/testlog.json
-	@setarch -R $(call run_tests,build-tsan,-t 3 --suite threads) || true
+	@setarch -R $(call run_tests,build-tsan,-t 3 $(addprefix --suite ,$(or $(SUITES),threads))) || true
 	@scripts/summarize-tests.py build-tsan/meson-logs/testlog.json
 
 # memcheck over the unit tests, or TESTS="torrent/test_picker base/test_map".

@@ -25,4 +25,11 @@ draw selection
 draw flash-crowd
 draw partition
 draw chain
+draw swarm
+draw tracker-dies
+draw stuck
+draw hostile
+draw crash-restart
+draw disk-faults
+draw fault-sweep
 if [ "${2:-}" = scale ]; then draw scale --peers 10000; else draw scale; fi

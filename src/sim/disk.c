@@ -7,6 +7,11 @@
 #include <assert.h>
 #include <errno.h>
 
+struct disk_resume_entry {
+    struct list_node in_resumes;
+    struct buf key, latest, durable;
+};
+
 struct disk_op {
     struct list_node in_ops;
     struct sim_event ev;
@@ -21,11 +26,9 @@ struct disk_op {
         struct store_read *read;
         struct store_file_stat *stat;
     } q;
-};
-
-struct disk_resume_entry {
-    struct list_node in_resumes;
-    struct buf key, latest, durable;
+    struct disk_resume_entry *resume; /* OP_RESUME: with what it is replaced */
+    struct buf saved;
+    bool is_final;
 };
 
 void disk_init(struct disk *d, struct world *w, uint32_t node, const struct disk_params *p)
@@ -41,6 +44,8 @@ static void op_free(struct disk_op *op)
 {
     world_stop(op->d->w, &op->ev);
     list_remove(&op->d->ops, &op->in_ops);
+    if (op->kind == OP_RESUME)
+        buf_clear(&op->saved);
     world_free(op->d->w, op);
 }
 
@@ -120,6 +125,17 @@ static struct disk_volume *volume_of(const struct disk *d, const struct content 
     return NULL;
 }
 
+/* A write that fails, or that a crash meets, may have been done in part. */
+static void put_part(struct disk *d, struct disk_op *op)
+{
+    const struct store_put *q = op->q.put;
+    if (rng_below(&d->rng, 2) == 0)
+        return;
+    uint64_t need = volume_need_len(op->v, q->piece, q->begin, q->len);
+    d->stats.n_torn_blocks += volume_write_part(op->v, q, &d->rng);
+    d->used_len += need - volume_need_len(op->v, q->piece, q->begin, q->len);
+}
+
 static void do_put(struct disk *d, struct disk_op *op, struct err *err)
 {
     struct store_put *q = op->q.put;
@@ -132,10 +148,13 @@ static void do_put(struct disk *d, struct disk_op *op, struct err *err)
     if (d->p.cap_len && d->used_len + need > d->p.cap_len) {
         *err = (struct err){.code = ERR_IO, .what = "simulated disk is full", .got = ENOSPC};
         err->at = volume_file_of(op->v, q->piece, q->begin);
+        put_part(d, op);
+        d->used_len = u64_min(d->used_len, d->p.cap_len);
         return;
     }
     if (fault_strikes(d, DISK_WRITE, err)) {
         err->at = volume_file_of(op->v, q->piece, q->begin);
+        put_part(d, op);
         return;
     }
     d->used_len += need;
@@ -160,6 +179,19 @@ static void do_open(struct disk *d, struct disk_op *op, struct err *err)
     }
     volume_stat(op->v, q->files);
     op->v->is_open = err->code == ERR_OK; /* what could not be opened is not closed either */
+}
+
+static void replace(struct buf *b, struct bytes with)
+{
+    buf_reset(b);
+    buf_put(b, with);
+}
+
+static void do_save(struct disk_op *op)
+{
+    replace(&op->resume->latest, buf_bytes(&op->saved));
+    if (op->is_final)
+        replace(&op->resume->durable, buf_bytes(&op->saved));
 }
 
 static void do_op(struct disk *d, struct disk_op *op, struct err *err)
@@ -193,6 +225,8 @@ static void do_op(struct disk *d, struct disk_op *op, struct err *err)
         op->v->is_open = false;
         break;
     case OP_RESUME:
+        if (!fault_strikes(d, DISK_SAVE, err))
+            do_save(op);
         break;
     }
 }
@@ -312,12 +346,6 @@ static struct disk_resume_entry *find_resume(const struct disk *d, struct bytes 
     return NULL;
 }
 
-static void replace(struct buf *b, struct bytes with)
-{
-    buf_reset(b);
-    buf_put(b, with);
-}
-
 void disk_resume_save(struct disk *d, uint64_t job, struct bytes key, struct bytes resume,
                       bool is_final)
 {
@@ -330,10 +358,11 @@ void disk_resume_save(struct disk *d, uint64_t job, struct bytes key, struct byt
         buf_put(&e->key, key);
         list_push_back(&d->resumes, &e->in_resumes);
     }
-    replace(&e->latest, resume);
-    if (is_final)
-        replace(&e->durable, resume);
-    submit(d, OP_RESUME, job, NULL, finish_us(d, 0, 0));
+    struct disk_op *op = submit(d, OP_RESUME, job, NULL, finish_us(d, 0, 0));
+    op->resume = e;
+    op->is_final = is_final;
+    buf_init(&op->saved, d->w->mem, SIZE_MAX);
+    buf_put(&op->saved, resume);
 }
 
 struct bytes disk_resume(const struct disk *d, struct bytes key)
@@ -348,11 +377,10 @@ void disk_crash(struct disk *d, bool is_power_lost)
 {
     LIST_EACH(&d->ops, op, struct disk_op, in_ops)
     {
-        if (op->kind == OP_PUT && !op->q.put->is_hash_only && rng_below(&d->rng, 2)) {
-            d->used_len +=
-                volume_need_len(op->v, op->q.put->piece, op->q.put->begin, op->q.put->len);
-            d->stats.n_torn_blocks += volume_write_part(op->v, op->q.put, &d->rng);
-        }
+        if (op->kind == OP_PUT && !op->q.put->is_hash_only)
+            put_part(d, op);
+        if (op->kind == OP_RESUME && rng_below(&d->rng, 2))
+            do_save(op);
         op_free(op);
     }
     LIST_EACH(&d->volumes, v, struct disk_volume, in_volumes)

@@ -6,7 +6,8 @@
  * also knows the truth that an engine must not be ahead of (disk_piece_is_right).
  *
  * A crash of the process keeps what was answered; what was under way happened, or half of it, or
- * not. A loss of power may besides take back or tear every write since the last sync.
+ * not. A loss of power may besides take back or tear every write since the last sync. Resume data
+ * are replaced as a whole or not at all.
  *
  * Ownership  the disk outlives the processes that use it; requests are the caller's until answered
  *            or until disk_crash, after which they are never touched
@@ -25,7 +26,8 @@ struct disk_params {
     uint64_t cap_len;                 /* ENOSPC beyond; 0: no bound */
 };
 
-enum disk_fault { DISK_WRITE, DISK_READ, DISK_SYNC, DISK_OPEN, DISK_FAULT_COUNT };
+/* Half of the writes that fail, or find no room, are torn: some blocks are there, one in part. */
+enum disk_fault { DISK_WRITE, DISK_READ, DISK_SYNC, DISK_OPEN, DISK_SAVE, DISK_FAULT_COUNT };
 
 struct disk_fault_plan {
     uint64_t after;  /* the next but `after` request of this kind fails */

@@ -38,7 +38,8 @@ enum liar_kind {
 
 struct liar_stats {
     uint64_t n_conns, n_closed, n_requests, n_blocks_right, n_blocks_wrong, n_ignored, n_rejected;
-    uint64_t n_sent; /* messages of its special fault */
+    uint64_t n_sent;   /* messages of its special fault */
+    uint64_t n_banned; /* times that an engine banned it (counted by the stage) */
 };
 
 struct liar_conn;

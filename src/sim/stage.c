@@ -94,12 +94,12 @@ static bool join(struct stage *s, struct stage_peer *p, const struct addr *knows
     return true;
 }
 
-static bool is_liar(const struct stage *s, const struct addr *a)
+static struct liar *liar_at(const struct stage *s, const struct addr *a)
 {
     for (uint32_t i = 0; i < s->n_liars; i++)
         if (addr_ip_equal(net_addr(s->liars[i]->node), a))
-            return true;
-    return false;
+            return s->liars[i];
+    return NULL;
 }
 
 static void on_event(void *ctx, struct sim_host *h, const struct session_event *e)
@@ -107,8 +107,10 @@ static void on_event(void *ctx, struct sim_host *h, const struct session_event *
     struct stage *s = ctx;
     if (e->kind == EVENT_PIECE && s->on_piece)
         s->on_piece(s, h);
-    if (e->kind == EVENT_PEER_BANNED && !is_liar(s, &e->addr))
-        s->r->n_honest_banned++;
+    if (e->kind == EVENT_PEER_BANNED) {
+        struct liar *l = liar_at(s, &e->addr);
+        *(l ? &l->stats.n_banned : &s->r->n_honest_banned) += 1;
+    }
 }
 
 struct stage_peer *stage_add_peer(struct stage *s, const struct sim_host_params *hp, bool is_seed,
@@ -154,6 +156,22 @@ struct liar *stage_add_liar(struct stage *s, enum liar_kind kind)
     s->liars[s->n_liars++] = l;
     tracker_node_add(s->tracker, metainfo_key(s->content->info), net_addr(l->node), true);
     return l;
+}
+
+/* Those whose wrong bytes an engine may have seen, and those of them that were banned. */
+uint32_t stage_n_found(const struct stage *s, enum liar_kind kind, uint32_t *out_n_guilty)
+{
+    uint32_t n = 0;
+    *out_n_guilty = 0;
+    for (uint32_t i = 0; i < s->n_liars; i++) {
+        const struct liar_stats *st = &s->liars[i]->stats;
+        bool is_guilty = kind == LIAR_METADATA ? st->n_sent > 0 : st->n_blocks_wrong > 0;
+        if (s->liars[i]->kind != kind || !is_guilty)
+            continue;
+        *out_n_guilty += 1;
+        n += st->n_banned > 0;
+    }
+    return n;
 }
 
 static void keep_counters(struct stage *s, const struct stage_peer *p)
@@ -282,7 +300,7 @@ static void say_peers(struct stage *s, struct stage_peer *p)
                    addr_format(&q->addr, addr), q->n_have, q->n_requests_out, q->queue_target,
                    (unsigned long long)q->down_per_s, q->peer_choking ? ", chokes us" : "",
                    q->am_interested ? ", interesting" : "", q->is_snubbed ? ", snubbed" : "",
-                   is_liar(s, &q->addr) ? ", liar" : "");
+                   liar_at(s, &q->addr) ? ", liar" : "");
     }
     world_free(&s->sim.w, peers);
 }

@@ -213,7 +213,7 @@ struct torrent {
     uint64_t save_at_us, sync_at_us; /* DEADLINE_NEVER: nothing to save, to sync */
     bool is_save_wanted, is_clean_wanted, is_clean_saved, is_saving_clean, is_sync_wanted;
     bool is_announce_stopped, is_final_saved, is_stats_fresh, is_reopening, is_sync_failed,
-        is_stat_failed;
+        is_stat_failed, is_save_failed;
     struct buf resume_out;
     uint64_t seeded_before_us, seeding_since_us;
 

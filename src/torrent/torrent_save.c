@@ -165,6 +165,7 @@ static void torrent_start_save(struct torrent *t, bool is_clean)
 
 void torrent_on_saved(struct torrent *t, const struct err *err)
 {
+    t->is_save_failed = err->code != ERR_OK;
     if (err->code) {
         COUNT(t->s, resume_save_failed);
         if (!torrent_is_stopping(t))
@@ -297,7 +298,8 @@ static bool torrent_save_step(struct torrent *t, bool is_final)
     }
     bool is_clean = torrent_can_be_clean(t) && !torrent_has_piece_jobs(t);
     bool is_due = t->is_save_wanted || s->now_us >= t->save_at_us || is_final;
-    if (!is_due && !(is_clean && !t->is_clean_saved && t->have.n_set))
+    bool is_clean_news = is_clean && !t->is_clean_saved && t->have.n_set;
+    if (!is_due && (!is_clean_news || t->is_save_failed)) /* one that failed waits for its time */
         return false;
     if (is_clean && !t->is_stats_fresh) {
         torrent_start_stat(t);

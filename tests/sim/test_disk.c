@@ -211,7 +211,7 @@ static void test_faults_strike_as_planned(void **state)
         assert_int_equal(piece.q.is_written, k != 1);
     }
     for (uint32_t k = 3; k < 8; k++) {
-        piece_init(l, &piece, k, 0);
+        piece_init(l, &piece, k == 3 ? 1 : k, 0); /* the one that failed, again */
         assert_int_equal(piece_put(l, &piece), k < 6 ? ERR_OK : ERR_IO);
         assert_int_equal(l->last.got, k < 6 ? 0 : ENOSPC);
     }
@@ -223,11 +223,48 @@ static void test_faults_strike_as_planned(void **state)
     assert_false(disk_piece_is_durable(&l->d, l->c, 0));
     struct err err = {0};
     assert_int_equal(disk_send(&l->d, 0, 0, 0, BLOCK_LEN, &err), DISK_RIGHT);
-    assert_int_equal(disk_send(&l->d, 0, 1, 0, BLOCK_LEN, &err), DISK_NOT_RIGHT);
+    assert_int_equal(disk_send(&l->d, 0, 8, 0, BLOCK_LEN, &err), DISK_NOT_RIGHT);
     disk_plan_fault(&l->d, DISK_READ, 0, EIO, false);
     assert_int_equal(disk_send(&l->d, 0, 0, 0, BLOCK_LEN, &err), DISK_FAILED);
     assert_int_equal(err.code, ERR_IO);
     lab_free(l);
+}
+
+/* A write that fails leaves nothing or a part of it, never the whole as if it had not failed, and
+ * the same write again makes it right. Resume data that cannot be saved are the old ones. */
+static void test_failing_writes_are_torn(void **state)
+{
+    (void)state;
+    uint32_t n_untouched = 0, n_part = 0, n_torn = 0;
+    struct content_params p = {
+        .name = "torn", .len = 600000, .piece_len = PIECE_LEN, .version = CONTENT_V1, .key = 5};
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        struct lab *l = lab_new(&p, &(struct disk_params){.latency_us = 50}, seed);
+        struct bytes key = BYTES_LIT("key");
+        struct lab_piece piece;
+        struct err err;
+        assert_int_equal(lab_open(l), ERR_OK);
+        disk_plan_fault(&l->d, DISK_WRITE, 0, EIO, false);
+        piece_init(l, &piece, 2, 0);
+        assert_int_equal(piece_put(l, &piece), ERR_IO);
+        bool is_first_right = disk_send(&l->d, 0, 2, 0, BLOCK_LEN, &err) == DISK_RIGHT;
+        n_untouched += !l->files[0].exists && l->d.used_len == 0;
+        n_part += is_first_right;
+        n_torn += l->d.stats.n_torn_blocks > 0;
+        assert_true(l->d.stats.n_torn_blocks > 0 || !is_first_right ||
+                    disk_piece_is_right(&l->d, l->c, 2));
+        piece_init(l, &piece, 2, 0);
+        assert_int_equal(piece_put(l, &piece), ERR_OK);
+        assert_true(disk_piece_is_right(&l->d, l->c, 2));
+        disk_plan_fault(&l->d, DISK_SAVE, 1, ENOSPC, false);
+        disk_resume_save(&l->d, l->next_job++, key, BYTES_LIT("old"), false);
+        assert_int_equal(lab_wait(l), ERR_OK);
+        disk_resume_save(&l->d, l->next_job++, key, BYTES_LIT("new"), false);
+        assert_int_equal(lab_wait(l), ERR_IO);
+        assert_true(bytes_equal_str(disk_resume(&l->d, key), "old"));
+        lab_free(l);
+    }
+    assert_true(n_untouched > 0 && n_part > 0 && n_torn > 0);
 }
 
 /* What was synced stays through anything; what was not may be lost, torn or kept: over many seeds
@@ -236,6 +273,7 @@ static void test_crash_keeps_what_was_synced(void **state)
 {
     (void)state;
     uint32_t n_kept = 0, n_not = 0, n_resume_new = 0, n_resume_old = 0;
+    uint32_t n_killed_new = 0, n_killed_old = 0;
     for (uint64_t seed = 0; seed < 60; seed++) {
         struct content_params p = {.name = "crash",
                                    .len = 600000,
@@ -261,6 +299,10 @@ static void test_crash_keeps_what_was_synced(void **state)
             }
         }
         disk_resume_save(&l->d, l->next_job++, key, BYTES_LIT("new"), false);
+        bool is_save_answered = seed % 2;
+        uint64_t n_wanted = l->n_done + 2;
+        while (is_save_answered && l->n_done < n_wanted)
+            lab_wait(l);
         disk_crash(&l->d, is_power_lost);
         assert_int_equal(world_next_us(&l->w), DEADLINE_NEVER); /* requests went with it */
         for (uint32_t k = 0; k < 7; k++) {
@@ -271,9 +313,11 @@ static void test_crash_keeps_what_was_synced(void **state)
         }
         bool is_new = bytes_equal_str(disk_resume(&l->d, key), "new");
         assert_true(is_new || bytes_equal_str(disk_resume(&l->d, key), "old"));
-        assert_true(is_new || is_power_lost);
+        assert_true(is_new || is_power_lost || !is_save_answered);
         n_resume_new += is_new && is_power_lost;
         n_resume_old += !is_new;
+        n_killed_new += is_new && !is_power_lost && !is_save_answered;
+        n_killed_old += !is_new && !is_power_lost;
         disk_attach(&l->d, on_done, l);
         assert_int_equal(lab_open(l), ERR_OK);
         assert_true(l->files[0].exists);
@@ -281,6 +325,7 @@ static void test_crash_keeps_what_was_synced(void **state)
         lab_free(l);
     }
     assert_true(n_kept > 0 && n_not > 0 && n_resume_new > 0 && n_resume_old > 0);
+    assert_true(n_killed_new > 0 && n_killed_old > 0);
 }
 
 static void test_device_takes_its_time(void **state)
@@ -317,6 +362,7 @@ int main(void)
         cmocka_unit_test(test_every_kind_writes_and_reads_back),
         cmocka_unit_test(test_wrong_bytes_are_seen_and_kept),
         cmocka_unit_test(test_faults_strike_as_planned),
+        cmocka_unit_test(test_failing_writes_are_torn),
         cmocka_unit_test(test_crash_keeps_what_was_synced),
         cmocka_unit_test(test_device_takes_its_time),
     };

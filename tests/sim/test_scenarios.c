@@ -65,7 +65,7 @@ static void test_scale(void **state)
     (void)state;
     struct scenario_params p = small("scale", 100, 4 * MIB);
     struct scenario_result few, many;
-    sweep("scale", p, 1, 2, false);
+    sweep("scale", p, 1, 3, false);
     p.n_peers = 10;
     run("scale", &p, &few);
     p.n_peers = 100;
@@ -79,15 +79,15 @@ static void test_scale(void **state)
 static void test_order_of_pieces(void **state)
 {
     (void)state;
-    sweep("selection", small("selection", 30, 4 * MIB), 1, 1, false);
+    sweep("selection", small("selection", 30, 4 * MIB), 1, 3, false);
 }
 
 static void test_incentives(void **state)
 {
     (void)state;
-    sweep("free-riders", small("free-riders", 40, 12 * MIB), 1, 2, false);
-    sweep("clusters", small("clusters", 45, 24 * MIB), 1, 2, false);
-    sweep("newcomers", small("newcomers", 40, 24 * MIB), 1, 2, false);
+    sweep("free-riders", small("free-riders", 40, 12 * MIB), 1, 4, false);
+    sweep("clusters", small("clusters", 45, 24 * MIB), 1, 3, false);
+    sweep("newcomers", small("newcomers", 40, 24 * MIB), 1, 3, false);
 }
 
 static void test_crowds(void **state)
@@ -102,7 +102,7 @@ static void test_crowds(void **state)
 static void test_adversaries(void **state)
 {
     (void)state;
-    sweep("adversaries", small("adversaries", 8, 16 * MIB), 1, 2, true);
+    sweep("adversaries", small("adversaries", 8, 16 * MIB), 1, 3, true);
 }
 
 /* Forks and private branches against the formulas. */

@@ -331,6 +331,7 @@ static void job_answer(struct mem_node *n, size_t index)
     n->n_jobs_answered++;
     struct err err = {0};
     bool is_partial = n->is_fail_partial, is_failing = n->fail_job_at && --n->fail_job_at == 0;
+    is_failing |= n->is_save_broken && j.kind == MEM_RESUME;
     if (is_drawn(n->world, n->storm.job)) {
         is_failing = true;
         is_partial = rng_below(&n->world->rng, 2);

@@ -102,6 +102,7 @@ struct mem_node {
     uint32_t corrupt_piece;              /* ... of this piece (UINT32_MAX: of all) */
     bool is_mute;                        /* nothing that it sends arrives */
     bool is_put_held;                    /* store_put is not answered */
+    bool is_save_broken;                 /* every resume_save is ERR_IO */
     bool is_listening;
     /* what was seen */
     uint64_t n_puts, put_len, n_checks, n_sent_blocks, sent_block_len, n_resumes, n_syncs;

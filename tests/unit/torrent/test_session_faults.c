@@ -180,6 +180,39 @@ static void test_slow_disk(void **state)
     swarm_free(&sw);
 }
 
+/* Resume data that cannot be saved (the folder of states is full) are tried again now and then, not
+ * at once and for ever; nothing else is held up, and when it works again all is there. */
+static void test_resume_data_cannot_be_saved(void **state)
+{
+    (void)state;
+    struct swarm sw = swarm_new(&(struct swarm_params){
+        .seed = 12, .version = CONTENT_HYBRID, .len = 900000, .piece_len = 32768, .n_files = 3});
+    struct mem_node *seed = swarm_node(&sw), *leech = swarm_node(&sw);
+    swarm_seed(&sw, seed);
+    swarm_leech(&sw, leech);
+    leech->is_save_broken = true;
+    swarm_meet(&sw, leech, seed);
+    assert_true(swarm_run_to_seeding(&sw, 60));
+    uint64_t n_before = swarm_counter(leech, "resume_save_failed");
+    assert_in_range(n_before, 1, 10);
+    mem_world_run_for(sw.world, 200 * (uint64_t)US_PER_S);
+    assert_in_range(swarm_counter(leech, "resume_save_failed"), n_before + 9, n_before + 11);
+    assert_int_equal(leech->n_resumes, 0);
+    leech->is_save_broken = false;
+    mem_world_run_for(sw.world, 21 * (uint64_t)US_PER_S);
+    assert_in_range(leech->n_resumes, 1, 2);
+    mem_world_run_for(sw.world, 200 * (uint64_t)US_PER_S);
+    assert_in_range(leech->n_resumes, 1, 2);
+    mem_node_kill(leech);
+    assert_true(mem_node_up(leech, NULL));
+    struct torrent_params p = swarm_params_of(&sw, leech);
+    p.resume = mem_node_resume(leech, metainfo_key(sw.content->info));
+    swarm_add(&sw, leech, &p);
+    assert_true(swarm_run_to_seeding(&sw, 5));
+    assert_int_equal(leech->n_checks, 0); /* it was told of all, and clean */
+    swarm_free(&sw);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1)
@@ -190,6 +223,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_stale_inputs),
         cmocka_unit_test(test_same_torrent_twice),
         cmocka_unit_test(test_slow_disk),
+        cmocka_unit_test(test_resume_data_cannot_be_saved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
