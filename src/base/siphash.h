@@ -1,6 +1,6 @@
 /* siphash: SipHash (Aumasson and Bernstein, 2012), a hash of 64 bits under a key of 128 that whoever
- * does not know the key cannot steer: SipHash-2-4 in full, and the steps that all its kinds are made
- * of (map.c has SipHash-1-3).
+ * does not know the key cannot steer: SipHash-2-4 (short ids of BIP 152, filters of BIP 158) and
+ * SipHash-1-3-UJ in full, and the steps that all its kinds are made of, for map.c's SipHash-1-3.
  *
  * Threads    plain values
  */

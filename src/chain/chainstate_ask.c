@@ -20,7 +20,7 @@ enum err_code chainstate_invalidate(struct chainstate *s, uint32_t node, struct 
     struct err failed = {0};
     if (node == 0)
         return err_set(err, ERR_PROTOCOL, "the first block cannot be invalid");
-    if (s->tree.base != HEADER_NONE && header_is_ancestor(s->headers, node, s->tree.base))
+    if (chainstate_is_past(s, node))
         return err_set(err, ERR_PROTOCOL,
                        "it leads to the snapshot, whose past is not validated yet");
     enum err_code code = come_to_rest(s, &failed);

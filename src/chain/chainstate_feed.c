@@ -27,11 +27,6 @@ enum verdict chainstate_add_header(struct chainstate *s, const struct block_head
 
 /* --- storing --------------------------------------------------------------------------------- */
 
-static bool is_of_the_past(const struct chainstate *s, uint32_t node)
-{
-    return s->tree.base != HEADER_NONE && header_is_ancestor(s->headers, node, s->tree.base);
-}
-
 /* The data is wrong although the header is right and committed to it: the block can never be
  * valid. A mutated one says nothing about the header. */
 static enum err_code note_refusal(struct chainstate *s, struct chain_block *b, struct err *err)
@@ -42,7 +37,7 @@ static enum err_code note_refusal(struct chainstate *s, struct chain_block *b, s
     chainstate_tell(s, CHAIN_REFUSED, b->node, &b->hash, r);
     if (r->is_mutated || r->is_transient || s->tree.nodes[b->node].n_txs)
         return ERR_OK;
-    if (is_of_the_past(s, b->node)) { /* what was built on it came from the snapshot */
+    if (chainstate_is_past(s, b->node)) { /* what was built on it came from the snapshot */
         s->fault = (struct chain_past_fault){true, b->node, *r};
         return ERR_OK;
     }

@@ -53,6 +53,12 @@ struct chainstate {
     struct chain_past_fault fault;
 };
 
+/* Whether node is the base or leads to it. */
+static inline bool chainstate_is_past(const struct chainstate *s, uint32_t node)
+{
+    return s->tree.base != HEADER_NONE && header_is_ancestor(s->headers, node, s->tree.base);
+}
+
 /* --- blocks in flight --- */
 /* For the block of a node: what its checks need of the headers is in it. NULL: no memory. */
 struct chain_block *chainstate_take_spare(struct chainstate *s, uint32_t node);

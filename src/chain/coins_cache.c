@@ -233,8 +233,15 @@ enum err_code coins_cache_get(struct coins_cache *c, const struct outpoint *at, 
     return ERR_OK;
 }
 
-/* Two passes over a few outpoints at a time: first the index's lines are on their way to the
- * processor's cache, then the entries'. */
+/* Who looks for many outpoints goes twice over a few at a time: first the index's lines are on their
+ * way to the processor's cache, then the entries'. */
+static uint32_t prefetch_slot(const struct coins_cache *c, const struct outpoint *at)
+{
+    uint32_t tag = tag_of(c, at);
+    coins_index_prefetch(&c->index, tag);
+    return tag;
+}
+
 static void prefetch_entries(const struct coins_cache *c, const uint32_t *tags, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -242,13 +249,6 @@ static void prefetch_entries(const struct coins_cache *c, const uint32_t *tags, 
         if (s)
             __builtin_prefetch(entry_of(c, s));
     }
-}
-
-static uint32_t prefetch_slot(const struct coins_cache *c, const struct outpoint *at)
-{
-    uint32_t tag = tag_of(c, at);
-    coins_index_prefetch(&c->index, tag);
-    return tag;
 }
 
 size_t coins_cache_missing(const struct coins_cache *c, const struct outpoint *const *at, size_t n,
