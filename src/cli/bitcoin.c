@@ -200,10 +200,15 @@ void bitcoin_files_config(const struct bitcoin *b, struct chain_files_config *ou
 
 /* --- the chain ------------------------------------------------------------------------------- */
 
+bool bitcoin_path(const char *dir, const char *name, char out[PATH_MAX])
+{
+    int n = snprintf(out, PATH_MAX, "%s/%s", dir, name);
+    return (n > 0 && n < PATH_MAX) || (ui_fail("%s: the path is too long", dir), false);
+}
+
 static bool coins_path(const struct bitcoin *b, char out[PATH_MAX])
 {
-    int n = snprintf(out, PATH_MAX, "%s/coins", b->dir);
-    return (n > 0 && n < PATH_MAX) || (ui_fail("%s: the path is too long", b->dir), false);
+    return bitcoin_path(b->dir, "coins", out);
 }
 
 static void suggest_reindex(enum err_code code)

@@ -105,6 +105,8 @@ void bitcoin_files_config(const struct bitcoin *b, struct chain_files_config *ou
 bool bitcoin_remove_coins(struct bitcoin *b);
 /* Closes the chain, throws its coins away and opens an empty store in their place. */
 bool bitcoin_drop_coins(struct bitcoin *b);
+/* DIR/NAME; false: too long, reported. */
+bool bitcoin_path(const char *dir, const char *name, char out[PATH_MAX]);
 bool bitcoin_remove_dir(const char *path);           /* with all that is in it; false: reported */
 uint64_t bitcoin_coins_len(const struct bitcoin *b); /* bytes of their folder */
 

@@ -2,9 +2,9 @@
 #include "cli/bitcoin.h"
 #include "crypto/random.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 
+#define NOTE_NAME   "snapshot.json"
 #define STEP_BLOCKS 64u /* between two looks at Ctrl-C */
 
 /* --- the note beside the chain --------------------------------------------------------------- */
@@ -15,12 +15,6 @@ static const char *const state_names[] = {
     [SNAPSHOT_WRONG] = "wrong",
 };
 #define N_STATES (sizeof state_names / sizeof state_names[0])
-
-static bool path_of(const char *dir, const char *name, char out[PATH_MAX])
-{
-    int n = snprintf(out, PATH_MAX, "%s/%s", dir, name);
-    return (n > 0 && n < PATH_MAX) || (ui_fail("%s: the path is too long", dir), false);
-}
 
 static bool unpack(json_t *o, struct snapshot_note *out)
 {
@@ -43,7 +37,7 @@ bool snapshot_note_read(const char *dir, struct snapshot_note *out)
 {
     char path[PATH_MAX];
     *out = (struct snapshot_note){0};
-    if (!path_of(dir, "snapshot.json", path))
+    if (!bitcoin_path(dir, NOTE_NAME, path))
         return false;
     if (access(path, F_OK) != 0 && errno == ENOENT)
         return true;
@@ -53,31 +47,26 @@ bool snapshot_note_read(const char *dir, struct snapshot_note *out)
     return is_read || (ui_fail("%s: damaged: 'shoal bitcoin reindex' begins anew", path), false);
 }
 
-static bool sync_dir(const char *dir)
-{
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool is_synced = fd >= 0 && fsync(fd) == 0;
-    if (fd >= 0)
-        close(fd);
-    return is_synced;
-}
-
 bool snapshot_note_write(const char *dir, const struct snapshot_note *n)
 {
-    char path[PATH_MAX], temp[PATH_MAX];
-    if (!path_of(dir, "snapshot.json", path) || !path_of(dir, "snapshot.json.new", temp))
+    char path[PATH_MAX];
+    struct disk disk = {.dir_fd = -1};
+    struct err err = {0};
+    if (!bitcoin_path(dir, NOTE_NAME, path))
         return false;
     json_t *o = json_pack(
         "{s:s, s:I, s:o, s:o, s:I}", "state", state_names[n->state], "base_height",
         (json_int_t)n->base_height, "base_hash", bitcoin_json_hash(&n->base), "txoutset_hash",
         bitcoin_json_hash(&n->coins_hash), "n_chain_txs", (json_int_t)n->n_chain_txs);
-    int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    bool is_done = o && fd >= 0 && json_dumpfd(o, fd, JSON_INDENT(2)) == 0 && fsync(fd) == 0;
-    if (fd >= 0)
-        close(fd);
+    char *text = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
+    enum err_code code = text ? disk_open(&disk, dir, NULL, &err)
+                              : err_set(&err, ERR_NO_MEMORY, "no memory for a note");
+    if (!code)
+        code = disk_put_file(&disk, NOTE_NAME, bytes_of_str(text), &err);
+    disk_close(&disk);
+    free(text);
     json_decref(o);
-    is_done = is_done && rename(temp, path) == 0 && sync_dir(dir);
-    return is_done || (ui_fail("%s: %s", path, strerror(errno)), false);
+    return !code || (ui_fail_err(path, &err), false);
 }
 
 /* Looking at blocks needs no coins. */
@@ -109,11 +98,11 @@ bool bitcoin_can_open(const struct bitcoin *b)
 bool bitcoin_forget_snapshot(struct bitcoin *b)
 {
     char path[PATH_MAX];
-    if (!path_of(b->dir, "snapshot.json", path))
+    if (!bitcoin_path(b->dir, NOTE_NAME, path))
         return false;
     if (unlink(path) != 0 && errno != ENOENT)
         return ui_fail("%s: %s", path, strerror(errno)), false;
-    return path_of(b->dir, "coins-background", path) && bitcoin_remove_dir(path);
+    return bitcoin_path(b->dir, "coins-background", path) && bitcoin_remove_dir(path);
 }
 
 /* --- checking the past ----------------------------------------------------------------------- */
@@ -153,7 +142,7 @@ static enum err_code open_once(struct past *p, struct err *err)
 static bool open_past(struct past *p)
 {
     struct err err = {0};
-    if (!path_of(p->b->dir, "coins-background", p->path))
+    if (!bitcoin_path(p->b->dir, "coins-background", p->path))
         return false;
     enum err_code code = open_once(p, &err);
     if (code == ERR_MALFORMED) {
@@ -266,7 +255,7 @@ bool bitcoin_past_tip(struct bitcoin *b, struct coins_tip *out)
     struct coins_rocksdb_config db = {.path = p.path};
     struct err err = {0};
     *out = (struct coins_tip){.is_empty = true};
-    if (!path_of(b->dir, "coins-background", p.path))
+    if (!bitcoin_path(b->dir, "coins-background", p.path))
         return false;
     if (access(p.path, F_OK) != 0)
         return true;

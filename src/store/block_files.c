@@ -198,20 +198,9 @@ static bool look_around(struct block_files *f, uint32_t *out_first, uint32_t *ou
 
 static enum err_code make_key(struct block_files *f, struct err *err)
 {
-    int fd;
-    enum err_code code = disk_file_open(&f->disk, "xor.dat.new", true, &fd, err);
-    if (code)
-        return code;
     random_fill(f->key, sizeof f->key);
     f->has_key = true;
-    code =
-        disk_write(&f->disk, fd, "xor.dat.new", 0, &(struct bytes){f->key, sizeof f->key}, 1, err);
-    if (!code)
-        code = disk_sync(&f->disk, fd, "xor.dat.new", err);
-    close(fd);
-    if (!code)
-        code = disk_rename(&f->disk, "xor.dat.new", "xor.dat", err);
-    return code ? code : disk_sync_dir(&f->disk, err);
+    return disk_put_file(&f->disk, "xor.dat", bytes_of(f->key, sizeof f->key), err);
 }
 
 /* Cuts what lies behind the last record that files.log knows; a file shorter than that was

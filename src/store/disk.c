@@ -209,6 +209,25 @@ enum err_code disk_remove(struct disk *d, const char *name, struct err *err)
     return err_no ? fail(err, "cannot remove the file", 0, err_no) : ERR_OK;
 }
 
+enum err_code disk_put_file(struct disk *d, const char *name, struct bytes content, struct err *err)
+{
+    char temp[DISK_NAME_CAP];
+    int fd = -1;
+    snprintf(temp, sizeof temp, "%s.new", name);
+    enum err_code code = disk_file_open(d, temp, true, &fd, err);
+    if (!code)
+        code = disk_resize(d, fd, temp, 0, err);
+    if (!code)
+        code = disk_write(d, fd, temp, 0, &content, 1, err);
+    if (!code)
+        code = disk_sync(d, fd, temp, err);
+    if (fd >= 0)
+        close(fd);
+    if (!code)
+        code = disk_rename(d, temp, name, err);
+    return code ? code : disk_sync_dir(d, err);
+}
+
 enum err_code disk_sync_dir(struct disk *d, struct err *err)
 {
     if (!d->is_dir_dirty)

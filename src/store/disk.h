@@ -62,5 +62,9 @@ enum err_code disk_reserve(struct disk *d, int fd, const char *name, uint64_t of
 enum err_code disk_rename(struct disk *d, const char *from, const char *to,
                           struct err *err) MUST_USE;
 enum err_code disk_remove(struct disk *d, const char *name, struct err *err) MUST_USE;
+/* A small file in place of the one there may be, durable when this returns; by way of NAME.new, so
+ * that the old one or the new one is there, whole. */
+enum err_code disk_put_file(struct disk *d, const char *name, struct bytes content,
+                            struct err *err) MUST_USE;
 /* Names made, renamed and removed become durable. */
 enum err_code disk_sync_dir(struct disk *d, struct err *err) MUST_USE;
