@@ -4,9 +4,8 @@
 #include "cli/bitcoin.h"
 #include "cli/cmd_bitcoin.h"
 #include "crypto/random.h"
+#include "io/loop.h"
 #include "store/block_scan.h"
-#include <errno.h>
-#include <time.h>
 
 #define N_WAITING_MAX  2000000u /* ours: 100 MB; a shuffled mainnet fits */
 #define N_SCANS_MAX    16u      /* ours: files open at once */
@@ -56,13 +55,6 @@ struct import {
     double txs_per_s;
     int code;
 };
-
-static uint64_t now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
-}
 
 /* --- blocks that wait for their parent ------------------------------------------------------- */
 
@@ -194,7 +186,7 @@ static void draw(struct import *m, uint64_t now)
 static void show_progress(struct import *m)
 {
     struct chainstate_stats s;
-    uint64_t now = now_us();
+    uint64_t now = clock_now_us();
     if (now - m->shown_us < PROGRESS_US)
         return;
     chainstate_stats(m->b.chain, &s);
@@ -413,10 +405,10 @@ static void print_summary(struct import *m)
     const struct header_chain *h = chainstate_headers(m->b.chain);
     uint32_t tip = chainstate_tip(m->b.chain);
     struct chainstate_stats s;
-    char hex[HASH_HEX_CAP], took[UI_NUMBER_CAP], date[DATE_CAP];
-    double seconds = (double)(now_us() - m->start_us) / 1e6;
+    char hex[HASH_HEX_CAP], took[UI_NUMBER_CAP], date[UI_NUMBER_CAP];
+    double seconds = (double)(clock_now_us() - m->start_us) / 1e6;
     if (m->options.is_json) {
-        print_line(m, m->code || bitcoin_is_interrupted ? "stopped" : "done", now_us());
+        print_line(m, m->code || bitcoin_is_interrupted ? "stopped" : "done", clock_now_us());
         return;
     }
     ui_progress_end();
@@ -467,7 +459,7 @@ static int run(struct import *m)
     if (!bitcoin_open(&m->b, on_event, m))
         return bitcoin_close(&m->b, EXIT_FAIL);
     bitcoin_catch_signals();
-    m->start_us = m->shown_us = m->line_us = now_us();
+    m->start_us = m->shown_us = m->line_us = clock_now_us();
     read_all(m);
     if (!is_stopped(m)) {
         code = bitcoin_advance(&m->b);

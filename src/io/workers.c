@@ -120,13 +120,6 @@ size_t workers_port_wait(struct workers_port *p, bool wait)
 
 /* --- threads ---------------------------------------------------------------------------------- */
 
-static uint64_t now_us(void)
-{
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    return (uint64_t)at.tv_sec * 1000000u + (uint64_t)at.tv_nsec / 1000u;
-}
-
 /* So long that at the pace of the last ones as many as can be run together will have come; not at
  * all where that would be long. */
 static uint64_t gather_us(const struct worker_queue *q)
@@ -137,7 +130,7 @@ static uint64_t gather_us(const struct worker_queue *q)
 
 static void note_pace(struct worker_queue *q)
 {
-    uint64_t at_us = now_us(), gap_us = at_us - q->many_at_us;
+    uint64_t at_us = clock_now_us(), gap_us = at_us - q->many_at_us;
     if (gap_us > WORKERS_GATHER_US)
         gap_us = WORKERS_GATHER_US;
     q->many_gap_us = (3 * q->many_gap_us + gap_us) / 4;
@@ -148,7 +141,7 @@ static void note_pace(struct worker_queue *q)
 static void queue_gather(struct worker_queue *q)
 {
     struct workers *ws = q->workers;
-    uint64_t end_us = now_us() + gather_us(q);
+    uint64_t end_us = clock_now_us() + gather_us(q);
     struct timespec deadline = {(time_t)(end_us / 1000000u), (long)(end_us % 1000000u) * 1000};
     size_t n_before = q->jobs.n;
     bool is_over = gather_us(q) == 0;
