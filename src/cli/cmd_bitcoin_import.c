@@ -311,21 +311,16 @@ static void feed_children(struct import *m, const struct hash256 *parent)
     }
 }
 
-static void take_block(struct import *m, struct bytes raw, uint32_t file, uint64_t at)
+static void take_block(struct import *m, struct bytes raw, const struct hash256 *hash,
+                       uint32_t file, uint64_t at)
 {
-    struct block_header header;
-    struct hash256 hash;
-    struct reader r = reader_init(bytes_sub(raw, 0, BLOCK_HEADER_LEN));
-    if (block_header_read(&r, &header))
-        return;
-    block_header_hash(&header, &hash);
     m->n_read++;
-    switch (feed(m, raw, &hash)) {
+    switch (feed(m, raw, hash)) {
     case FED_TAKEN:
-        feed_children(m, &hash);
+        feed_children(m, hash);
         break;
     case FED_WAITS:
-        wait_for_parent(m, raw, &hash, file, at);
+        wait_for_parent(m, raw, hash, file, at);
         break;
     case FED_REFUSED:
     case FED_FAILED:
@@ -335,15 +330,14 @@ static void take_block(struct import *m, struct bytes raw, uint32_t file, uint64
 
 /* A header whose proof of work does not hold is not one: a damaged length, most likely, and blocks
  * may lie inside of what it claims. */
-static bool looks_like_block(const struct import *m, struct bytes raw)
+static bool looks_like_block(const struct import *m, struct bytes raw, struct hash256 *out_hash)
 {
     struct block_header header;
-    struct hash256 hash;
     struct reader r = reader_init(bytes_sub(raw, 0, BLOCK_HEADER_LEN));
     if (block_header_read(&r, &header))
         return false;
-    block_header_hash(&header, &hash);
-    return header_pow_is_right(&hash, header.bits, &m->b.params);
+    block_header_hash(&header, out_hash);
+    return header_pow_is_right(out_hash, header.bits, &m->b.params);
 }
 
 static void read_file(struct import *m, uint32_t file)
@@ -352,13 +346,14 @@ static void read_file(struct import *m, uint32_t file)
     m->file = file;
     struct block_scan *s = scan_of(m, file);
     struct bytes raw;
+    struct hash256 hash;
     uint64_t at, skipped = 0, before = m->done_len;
     enum err_code code = ERR_OK;
     while (s && !is_stopped(m) && !(code = block_scan_next(s, &raw, &at, &skipped, &err))) {
         if (skipped)
             warn_damage(m, file, at - 8 - skipped, skipped, "no block here, skipped");
-        if (looks_like_block(m, raw)) {
-            take_block(m, raw, file, at);
+        if (looks_like_block(m, raw, &hash)) {
+            take_block(m, raw, &hash, file, at);
         } else {
             warn_damage(m, file, at, raw.len, "no block here: the proof of work does not hold");
             block_scan_reject(s);
