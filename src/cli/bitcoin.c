@@ -400,7 +400,7 @@ int64_t bitcoin_now_s(void)
 int bitcoin_advance(struct bitcoin *b)
 {
     struct err err = {0};
-    char date[DATE_CAP];
+    char date[UI_NUMBER_CAP];
     bool is_done = false;
     while (!is_done && !bitcoin_is_interrupted) {
         const struct header_chain *h = chainstate_headers(b->chain);
@@ -408,23 +408,13 @@ int bitcoin_advance(struct bitcoin *b)
             return ui_fail_err(b->dir, &err);
         uint32_t tip = chainstate_tip(b->chain);
         ui_progress("connecting blocks: height %u of %u, %s", header_height(h, tip),
-                    header_height(h, header_chain_best(h)),
-                    bitcoin_date(header_time(h, tip), date));
+                    header_height(h, header_chain_best(h)), ui_date(header_time(h, tip), date));
     }
     ui_progress_end();
     return is_done ? EXIT_OK : EXIT_INCOMPLETE;
 }
 
 /* --- for people ------------------------------------------------------------------------------ */
-
-char *bitcoin_date(uint32_t t, char out[DATE_CAP])
-{
-    struct tm tm;
-    time_t at = (time_t)t;
-    gmtime_r(&at, &tm);
-    strftime(out, DATE_CAP, "%Y-%m-%d %H:%M:%S UTC", &tm);
-    return out;
-}
 
 /* How much harder than the easiest of mainnet, as Bitcoin Core counts. */
 double bitcoin_difficulty(uint32_t bits)

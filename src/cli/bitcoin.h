@@ -120,8 +120,6 @@ int bitcoin_advance(struct bitcoin *b);
 
 /* --- for people ------------------------------------------------------------------------------ */
 
-#define DATE_CAP 32u
-char *bitcoin_date(uint32_t time, char out[DATE_CAP]); /* "2026-11-22 19:12:14 UTC" */
 double bitcoin_difficulty(uint32_t bits);
 /* A block named by hash or height on the best chain, or HEADER_NONE (reported). */
 uint32_t bitcoin_find_block(struct bitcoin *b, const char *name);

@@ -174,9 +174,9 @@ static void draw(struct import *m, uint64_t now)
     const struct header_chain *h = chainstate_headers(m->b.chain);
     uint32_t tip = chainstate_tip(m->b.chain);
     struct coins_cache_stats coins;
-    char date[DATE_CAP], cache[UI_NUMBER_CAP], left[UI_NUMBER_CAP];
+    char date[UI_NUMBER_CAP], cache[UI_NUMBER_CAP], left[UI_NUMBER_CAP];
     chainstate_coins_stats(m->b.chain, &coins);
-    bitcoin_date(header_time(h, tip), date);
+    ui_date(header_time(h, tip), date);
     ui_progress("height %u  %.10s  %.0f tx/s  coins %s  %u%%  %s left", header_height(h, tip), date,
                 m->txs_per_s, ui_size(coins.used_len, cache),
                 (unsigned)(m->total_len ? 100.0 * (double)m->done_len / (double)m->total_len : 0),
@@ -409,7 +409,7 @@ static void print_summary(struct import *m)
     ui_progress_end();
     chainstate_stats(m->b.chain, &s);
     printf("height %u, block %s, %s\n", header_height(h, tip),
-           hash256_hex_reversed(header_hash(h, tip), hex), bitcoin_date(header_time(h, tip), date));
+           hash256_hex_reversed(header_hash(h, tip), hex), ui_date(header_time(h, tip), date));
     printf("%llu blocks read, %llu new, %llu invalid; %llu transactions and %llu inputs checked in "
            "%s\n",
            (unsigned long long)m->n_read, (unsigned long long)m->n_new,

@@ -138,13 +138,13 @@ static void print_info(struct bitcoin *b, const struct chain_files_stats *files)
     uint32_t tip = chainstate_tip(b->chain), best = header_chain_best(h);
     uint32_t first = prune_height(b, tip);
     struct u256 work = header_work(h, tip);
-    char hex[HASH_HEX_CAP], date[DATE_CAP], size[UI_NUMBER_CAP];
+    char hex[HASH_HEX_CAP], date[UI_NUMBER_CAP], size[UI_NUMBER_CAP];
     printf("network         %s\n", b->params.name);
     printf("height          %u", header_height(h, tip));
     if (header_height(h, best) > header_height(h, tip))
         printf(" of %u", header_height(h, best));
     printf("\ntip             %s\n", hash256_hex_reversed(header_hash(h, tip), hex));
-    printf("time            %s\n", bitcoin_date(header_time(h, tip), date));
+    printf("time            %s\n", ui_date(header_time(h, tip), date));
     printf("difficulty      %.16g\n", bitcoin_difficulty(header_bits(h, tip)));
     printf("work            %s\n", u256_hex(&work, hex));
     printf("transactions    %" PRIu64 "\n", chainstate_n_chain_txs(b->chain, tip));
@@ -293,14 +293,14 @@ static void print_confirmations(const struct bitcoin *b, uint32_t node)
 static void print_block(const struct shown *s)
 {
     const struct header_chain *h = chainstate_headers(s->b->chain);
-    char hex[HASH_HEX_CAP], date[DATE_CAP], btc[BTC_CAP];
+    char hex[HASH_HEX_CAP], date[UI_NUMBER_CAP], btc[BTC_CAP];
     uint32_t parent = header_parent(h, s->node);
     printf("block          %s\n", hash256_hex_reversed(&s->block.hash, hex));
     printf("height         %u\n", header_height(h, s->node));
     print_confirmations(s->b, s->node);
     if (parent != HEADER_NONE)
         printf("parent         %s\n", hash256_hex_reversed(header_hash(h, parent), hex));
-    printf("time           %s\n", bitcoin_date(s->block.header.time, date));
+    printf("time           %s\n", ui_date(s->block.header.time, date));
     printf("difficulty     %.16g\n", bitcoin_difficulty(s->block.header.bits));
     printf("size           %zu bytes, weight %zu\n", s->block.raw.len, block_weight(&s->block));
     printf("transactions   %u\n", s->block.n_txs);

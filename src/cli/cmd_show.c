@@ -4,7 +4,6 @@
 #include "cli/torrent_file.h"
 #include "cli/ui.h"
 #include <jansson.h>
-#include <time.h>
 
 static const struct ui_option options[] = {
     {"json", 'j', NULL, "one JSON object"},
@@ -110,11 +109,8 @@ static void print_hash(const char *name, bool has, const uint8_t *hash, size_t l
 
 static void print_date(const struct metainfo *m)
 {
-    char text[64];
-    time_t when = (time_t)m->creation_date;
-    struct tm tm;
-    if (m->has_creation_date && gmtime_r(&when, &tm) &&
-        strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S UTC", &tm))
+    char text[UI_NUMBER_CAP];
+    if (m->has_creation_date && *ui_date(m->creation_date, text))
         print_field("created", text);
 }
 

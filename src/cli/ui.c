@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The one piece of state: whether the terminal's current line is ours to erase. */
@@ -258,6 +259,15 @@ char *ui_duration(uint64_t s, char out[UI_NUMBER_CAP])
         snprintf(out, UI_NUMBER_CAP, "%llu:%02llu", v / 60, v % 60);
     else
         snprintf(out, UI_NUMBER_CAP, "%llu:%02llu:%02llu", v / 3600, v / 60 % 60, v % 60);
+    return out;
+}
+
+char *ui_date(int64_t unix_s, char out[UI_NUMBER_CAP])
+{
+    struct tm tm;
+    time_t at = (time_t)unix_s;
+    if (!gmtime_r(&at, &tm) || !strftime(out, UI_NUMBER_CAP, "%Y-%m-%d %H:%M:%S UTC", &tm))
+        out[0] = '\0';
     return out;
 }
 

@@ -78,6 +78,7 @@ bool ui_read_duration_s(struct ui_options *o, uint64_t *out); /* 90, 90s, 15m, 2
 char *ui_size(uint64_t len, char out[UI_NUMBER_CAP]);         /* "1.4 GiB" */
 char *ui_rate(uint64_t per_s, char out[UI_NUMBER_CAP]);       /* "12.5 MiB/s" */
 char *ui_duration(uint64_t seconds, char out[UI_NUMBER_CAP]); /* "1:02:03", "42 s" */
+char *ui_date(int64_t unix_s, char out[UI_NUMBER_CAP]); /* "2026-11-22 19:12:14 UTC"; "": none */
 
 /* --- progress line --------------------------------------------------------------------------- */
 
