@@ -239,9 +239,8 @@ static bool open_stores(struct bitcoin *b)
     if (code) {
         ui_fail_err(b->dir, &err);
         suggest_reindex(code);
-    }
-    if (code)
         return false;
+    }
     chain_files_store(b->files, &b->store);
     if (!open_coins(b))
         return false;
@@ -464,12 +463,11 @@ int64_t bitcoin_confirmations(const struct bitcoin *b, uint32_t node)
     return (int64_t)header_height(h, tip) - header_height(h, node) + 1;
 }
 
-double bitcoin_progress(const struct bitcoin *b)
+double bitcoin_progress(const struct bitcoin *b, uint32_t node)
 {
     const struct header_chain *h = chainstate_headers(b->chain);
-    double done = header_height(h, chainstate_tip(b->chain));
     double all = header_height(h, header_chain_best(h));
-    return all > 0 ? done / all : 1;
+    return all > 0 ? header_height(h, node) / all : 1;
 }
 
 char *bitcoin_btc(int64_t sats, char out[BTC_CAP])

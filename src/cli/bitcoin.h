@@ -125,8 +125,8 @@ double bitcoin_difficulty(uint32_t bits);
 uint32_t bitcoin_find_block(struct bitcoin *b, const char *name);
 /* Of a block on the best chain; -1: not on it. */
 int64_t bitcoin_confirmations(const struct bitcoin *b, uint32_t node);
-/* Verified blocks to the best header's, 0 to 1, by transactions as far as they are known. */
-double bitcoin_progress(const struct bitcoin *b);
+/* A block's height to the best header's, 0 to 1. */
+double bitcoin_progress(const struct bitcoin *b, uint32_t node);
 /* "replaced with probability 0.0002 by 10 % of the work, 0.15 by 30 %" for a block with so many
  * confirmations; "" for none. */
 #define ODDS_CAP 96u

@@ -1,5 +1,4 @@
 /* shoal bitcoin info, block, tx, forks, confirmations: looking at a chain. */
-#include "base/hex.h"
 #include "chain/address.h"
 #include "chain/block_tree.h"
 #include "chain/reorg_odds.h"
@@ -51,15 +50,14 @@ static json_t *json_bits(uint32_t bits)
 }
 
 /* A chainstate as getchainstates shows it. */
-static json_t *chainstate_json(const struct bitcoin *b, uint32_t tip, double progress,
-                               bool is_validated)
+static json_t *chainstate_json(const struct bitcoin *b, uint32_t tip, bool is_validated)
 {
     const struct header_chain *h = chainstate_headers(b->chain);
     return json_pack("{s:I, s:o, s:o, s:f, s:f, s:b}", "blocks", (json_int_t)header_height(h, tip),
                      "bestblockhash", bitcoin_json_hash(header_hash(h, tip)), "bits",
                      json_bits(header_bits(h, tip)), "difficulty",
-                     bitcoin_difficulty(header_bits(h, tip)), "verificationprogress", progress,
-                     "validated", is_validated);
+                     bitcoin_difficulty(header_bits(h, tip)), "verificationprogress",
+                     bitcoin_progress(b, tip), "validated", is_validated);
 }
 
 /* The one that validates a snapshot's past first, the active one last. */
@@ -72,14 +70,9 @@ static json_t *chainstates_json(struct bitcoin *b)
     if (b->snapshot.state == SNAPSHOT_LOADED && bitcoin_past_tip(b, &past)) {
         uint32_t node = past.is_empty ? 0 : header_chain_find(h, &past.block);
         if (node != HEADER_NONE)
-            json_array_append_new(
-                list, chainstate_json(b, node,
-                                      (double)header_height(h, node) /
-                                          (double)header_height(h, header_chain_best(h)),
-                                      true));
+            json_array_append_new(list, chainstate_json(b, node, true));
     }
-    json_t *active =
-        chainstate_json(b, chainstate_tip(b->chain), bitcoin_progress(b), !has_snapshot);
+    json_t *active = chainstate_json(b, chainstate_tip(b->chain), !has_snapshot);
     if (has_snapshot)
         json_object_set_new(active, "snapshot_blockhash", bitcoin_json_hash(&b->snapshot.base));
     json_array_append_new(list, active);
@@ -110,19 +103,13 @@ static json_t *info_json(struct bitcoin *b, const struct chain_files_stats *file
         bitcoin_json_hash(header_hash(h, tip)), "bits", json_bits(header_bits(h, tip)), "target",
         json_hex_u256(&target), "difficulty", bitcoin_difficulty(header_bits(h, tip)), "time",
         (json_int_t)header_time(h, tip), "mediantime", (json_int_t)header_median_time(h, tip),
-        "verificationprogress", bitcoin_progress(b), "initialblockdownload", is_catching_up(b, tip),
-        "chainwork", json_hex_u256(&work), "size_on_disk", (json_int_t)files->len, "pruned",
-        first > 0);
+        "verificationprogress", bitcoin_progress(b, tip), "initialblockdownload",
+        is_catching_up(b, tip), "chainwork", json_hex_u256(&work), "size_on_disk",
+        (json_int_t)files->len, "pruned", first > 0);
     if (first)
         json_object_set_new(o, "pruneheight", bitcoin_json_u64(first));
-    if (b->params.is_signet) {
-        char *hex = malloc(2 * b->params.signet_challenge.len + 1);
-        if (hex)
-            json_object_set_new(o, "signet_challenge",
-                                json_string(hex_encode(b->params.signet_challenge, hex,
-                                                       2 * b->params.signet_challenge.len + 1)));
-        free(hex);
-    }
+    if (b->params.is_signet)
+        json_object_set_new(o, "signet_challenge", bitcoin_json_hex(b->params.signet_challenge));
     json_object_set_new(o, "chainstates", chainstates_json(b));
     json_t *warnings = json_array();
     if (b->snapshot.state == SNAPSHOT_WRONG)
