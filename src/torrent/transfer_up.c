@@ -4,8 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
-#define REFUSED_GRACE_US   10000000u  /* ours: after a choke, requests that were on their way */
-#define REQUESTS_AHEAD_S   8u         /* ours: of what a peer takes without a way to be refused */
+#define REFUSED_GRACE_US   10000000u /* ours: after a choke, requests that were on their way */
+#define REQUESTS_AHEAD_S   8u        /* ours: of the rate of a peer that has no way to be refused */
 #define REQUESTS_AHEAD_MAX (1u << 18) /* ours: 4 GiB */
 #define FAST_TIMES         2u /* ours: how often the allowed fast set is given to a choked peer */
 
@@ -115,8 +115,8 @@ static enum session_counter_id peer_judge_request(const struct peer *p, const st
 }
 
 /* Who cannot be told no (BEP 6) waits for what was dropped until a minute's time-out. rTorrent, of this
- * kind and deaf to reqq, asks for 3.2 seconds of its rate: fast ones may ask so far ahead, and what
- * that costs us is as much as they take. */
+ * kind and deaf to reqq, asks for 3.2 seconds of its rate; we take REQUESTS_AHEAD_S of it, so that
+ * what it costs us goes with what they take. */
 static void peer_raise_queue(struct peer *p)
 {
     if (p->uploads.n < p->uploads.n_max || peer_can(p, WIRE_FAST))
