@@ -212,6 +212,15 @@ static struct pair pair_make(const struct tcp_config *config)
     return p;
 }
 
+static const enum tcp_upload uploads[] = {TCP_UPLOAD_BATCH, TCP_UPLOAD_SENDFILE};
+
+static struct pair pair_of(enum tcp_upload upload)
+{
+    struct tcp_config config = config_v4();
+    config.upload = upload;
+    return pair_make(&config);
+}
+
 static void pair_connect(struct pair *p, struct addr to)
 {
     to.port = tcp_listen_port(p->b->tcp);
@@ -571,11 +580,8 @@ static void send_blocks(enum tcp_upload upload, bool is_torn, bool is_cold)
 static void data_in_memory_needs_no_worker(void **state)
 {
     (void)state;
-    static const enum tcp_upload uploads[] = {TCP_UPLOAD_BATCH, TCP_UPLOAD_SENDFILE};
     for (size_t i = 0; i < COUNT_OF(uploads); i++) {
-        struct tcp_config config = config_v4();
-        config.upload = uploads[i];
-        struct pair p = pair_make(&config);
+        struct pair p = pair_of(uploads[i]);
         pair_give_memory_file(&p);
         p.a->n_blocks_to_send = 256;
         p.a->on_room = fill_room;
@@ -716,11 +722,8 @@ static void a_closed_store_closes_the_connection(void **state)
 static void a_cold_file_without_memory_fails(void **state)
 {
     (void)state;
-    static const enum tcp_upload uploads[] = {TCP_UPLOAD_BATCH, TCP_UPLOAD_SENDFILE};
     for (size_t i = 0; i < COUNT_OF(uploads); i++) {
-        struct tcp_config config = config_v4();
-        config.upload = uploads[i];
-        struct pair p = pair_make(&config);
+        struct pair p = pair_of(uploads[i]);
         pair_connect(&p, addr_v4(127, 0, 0, 1, 0));
         p.a->is_cold = p.a->cannot_warm = true;
         tcp_send_file(p.a->tcp, p.a->conn, &(struct tcp_file){7, 3, 0, BLOCK});
