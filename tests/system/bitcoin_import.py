@@ -253,12 +253,18 @@ def killed(place):
     assert "blocks are good" in bitcoin(place, "verify", "--blocks", "0")
 
 
+def start_import(place, path, n_tips):
+    """An import under way that came to so many tips."""
+    run = Run(place, "bitcoin", "import", path, "-n", "regtest", "-d", place.path("chain"), "--json", "--keep-going",
+              "--one-by-one")
+    wait_for("some blocks", lambda: len(run.saw("tip")) > n_tips, 60)
+    return run
+
+
 def interrupted(place):
     chain = Chain(SMALL)
     path = write(place.path("chain.dat"), chain.raw)
-    run = Run(place, "bitcoin", "import", path, "-n", "regtest", "-d", place.path("chain"), "--json", "--keep-going",
-              "--one-by-one")
-    wait_for("some blocks", lambda: len(run.saw("tip")) > 20, 60)
+    run = start_import(place, path, 20)
     run.signal(signal.SIGINT)
     code = run.wait(60)
     assert code == 3, code
@@ -405,9 +411,7 @@ def reindexed(place):
 def one_at_a_time(place):
     chain = Chain(SMALL)
     path = write(place.path("chain.dat"), chain.raw)
-    run = Run(place, "bitcoin", "import", path, "-n", "regtest", "-d", place.path("chain"), "--json", "--keep-going",
-              "--one-by-one")
-    wait_for("some blocks", lambda: len(run.saw("tip")) > 3, 60)
+    run = start_import(place, path, 3)
     assert "in use" in bitcoin(place, "info", expect=1)
     run.wait(120)
 
