@@ -93,6 +93,11 @@ struct world {
     struct mem mem;
     struct arena arena;
     struct rng rng;
+    struct tree tree;
+    uint8_t raw[RAW_MAX];
+    struct merkle_match *matches; /* what the last verify() gave */
+    uint32_t n_matches;
+    struct err err;
 };
 
 static void start(struct world *w)
@@ -108,19 +113,24 @@ static void stop(struct world *w)
     mem_check_empty(&w->mem);
 }
 
-static enum err_code verify(struct world *w, struct bytes raw, struct merkle_match **out,
-                            uint32_t *out_n, struct err *err)
+static struct bytes make_message(struct world *w, uint32_t n_txs, uint32_t odds)
 {
+    make_tree(&w->tree, &w->rng, n_txs, odds);
+    return write_message(&w->tree, w->raw);
+}
+
+static enum err_code verify(struct world *w, struct bytes raw)
+{
+    static struct merkle_match none;
     struct reader r = reader_init(raw);
     struct merkle_block m;
+    w->matches = &none;
+    w->n_matches = 1;
     enum err_code e = merkle_block_read(&r, &m);
     if (!e)
         e = reader_end(&r);
-    if (e) {
-        *err = r.err;
-        return e;
-    }
-    return merkle_block_verify(&m, &w->arena, out, out_n, err);
+    w->err = r.err;
+    return e ? e : merkle_block_verify(&m, &w->arena, &w->matches, &w->n_matches, &w->err);
 }
 
 static void test_every_size(void **state)
@@ -130,23 +140,17 @@ static void test_every_size(void **state)
     start(&w);
     for (uint32_t n = 1; n <= N_TXS_MAX; n++) {
         for (uint32_t odds = 0; odds <= 4; odds++) {
-            struct tree t;
-            uint8_t raw[RAW_MAX];
-            struct merkle_match *matches;
-            struct err err = {0};
-            uint32_t n_matches, next = 0;
-            make_tree(&t, &w.rng, n, odds);
-            assert_int_equal(verify(&w, write_message(&t, raw), &matches, &n_matches, &err),
-                             ERR_OK);
+            uint32_t next = 0;
+            assert_int_equal(verify(&w, make_message(&w, n, odds)), ERR_OK);
             for (uint32_t i = 0; i < n; i++) {
-                if (!t.is_match[i])
+                if (!w.tree.is_match[i])
                     continue;
-                assert_true(next < n_matches);
-                assert_int_equal(matches[next].index, i);
-                assert_true(hash256_equal(&matches[next].txid, &t.ids[i]));
+                assert_true(next < w.n_matches);
+                assert_int_equal(w.matches[next].index, i);
+                assert_true(hash256_equal(&w.matches[next].txid, &w.tree.ids[i]));
                 next++;
             }
-            assert_int_equal(next, n_matches);
+            assert_int_equal(next, w.n_matches);
             arena_reset(&w.arena);
         }
     }
@@ -158,26 +162,20 @@ static void test_cut_and_changed(void **state)
 {
     (void)state;
     struct world w;
-    struct tree t;
-    uint8_t raw[RAW_MAX];
-    struct merkle_match *matches;
-    struct err err;
-    uint32_t n;
     start(&w);
-    make_tree(&t, &w.rng, 13, 3);
-    struct bytes all = write_message(&t, raw);
+    struct bytes all = make_message(&w, 13, 3);
     for (size_t len = 0; len < all.len; len++) {
         uint8_t *copy = test_exact_copy(bytes_sub(all, 0, len));
-        assert_int_equal(verify(&w, bytes_of(copy, len), &matches, &n, &err), ERR_TRUNCATED);
+        assert_int_equal(verify(&w, bytes_of(copy, len)), ERR_TRUNCATED);
         free(copy);
     }
     for (size_t i = 36; i < all.len - 1; i++) { /* the last bits only fill their byte */
         bool is_unused = i >= 68 && i < 80;     /* time, bits, nonce: not the tree's business */
-        raw[i] ^= 1;
-        assert_true((verify(&w, all, &matches, &n, &err) == ERR_OK) == is_unused);
-        raw[i] ^= 1;
+        w.raw[i] ^= 1;
+        assert_true((verify(&w, all) == ERR_OK) == is_unused);
+        w.raw[i] ^= 1;
     }
-    assert_int_equal(verify(&w, all, &matches, &n, &err), ERR_OK);
+    assert_int_equal(verify(&w, all), ERR_OK);
     stop(&w);
 }
 
@@ -237,20 +235,16 @@ static void test_refused(void **state)
     struct world w;
     start(&w);
     for (size_t i = 0; i < COUNT_OF(refused); i++) {
-        uint8_t raw[RAW_MAX];
-        struct writer out = writer_init(raw, sizeof raw);
-        struct merkle_match *matches;
-        struct err err = {0};
-        uint32_t n;
+        struct writer out = writer_init(w.raw, sizeof w.raw);
         writer_fill(&out, 0, BLOCK_HEADER_LEN);
         writer_u32le(&out, refused[i].n_txs);
         writer_compact_size(&out, refused[i].n_hashes);
         writer_fill(&out, 0xff, refused[i].n_hashes * sizeof(struct hash256));
         writer_compact_size(&out, refused[i].flags_len);
         writer_put(&out, bytes_of(refused[i].flags, refused[i].flags_len));
-        assert_int_equal(verify(&w, writer_bytes(&out), &matches, &n, &err), refused[i].code);
-        assert_string_equal(err.what, refused[i].reason);
-        assert_int_equal(n, 0);
+        assert_int_equal(verify(&w, writer_bytes(&out)), refused[i].code);
+        assert_string_equal(w.err.what, refused[i].reason);
+        assert_int_equal(w.n_matches, 0);
     }
     stop(&w);
 }
@@ -261,12 +255,9 @@ static void test_promises(void **state)
     (void)state;
     struct world w;
     uint8_t raw[BLOCK_HEADER_LEN + 4 + 5] = {0};
-    struct merkle_match *matches;
-    struct err err;
-    uint32_t n;
     start(&w);
     memcpy(raw + BLOCK_HEADER_LEN + 4, "\xfe\x00\x00\x00\x01", 5);
-    assert_int_equal(verify(&w, bytes_of(raw, sizeof raw), &matches, &n, &err), ERR_TRUNCATED);
+    assert_int_equal(verify(&w, bytes_of(raw, sizeof raw)), ERR_TRUNCATED);
     assert_int_equal(w.mem.n_allocs, 0);
     stop(&w);
 }
@@ -275,16 +266,10 @@ static void test_no_memory(void **state)
 {
     (void)state;
     struct world w;
-    struct tree t;
-    uint8_t raw[RAW_MAX];
-    struct merkle_match *matches;
-    struct err err;
-    uint32_t n;
     start(&w);
-    make_tree(&t, &w.rng, 7, 2);
     w.mem.fail_at = 1;
-    assert_int_equal(verify(&w, write_message(&t, raw), &matches, &n, &err), ERR_NO_MEMORY);
-    assert_null(matches);
+    assert_int_equal(verify(&w, make_message(&w, 7, 2)), ERR_NO_MEMORY);
+    assert_null(w.matches);
     stop(&w);
 }
 
