@@ -9,6 +9,7 @@
  * signatures in a tight loop on as many threads: the raw rate of libsecp256k1. It fails when the
  * phases do not add up to the CPU time of the process, or a door was not gone through. --json
  * prints the figures as one object; bench/chain.py makes its table of them. */
+#include "bench_clock.h"
 #include "chain/chainstate.h"
 #include "chain_doors.h"
 #include "io/chain_pool.h"
@@ -22,7 +23,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #define MIB      (1u << 20)
@@ -62,13 +62,6 @@ static void die(const char *what, const struct err *err)
 {
     fprintf(stderr, "%s: %s\n", what, err && err->what ? err->what : "failed");
     exit(1);
-}
-
-static double clock_s(clockid_t id)
-{
-    struct timespec t;
-    clock_gettime(id, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *where)

@@ -6,11 +6,11 @@
  * transactions of one to four inputs, two in three with witness.
  */
 #include "base/rng.h"
+#include "bench_clock.h"
 #include "chain/block.h"
 #include "chain/header_chain.h"
 #include "crypto/sha256d.h"
 #include "crypto/sha_lanes.h"
-#include <time.h>
 
 #define N_ROUNDS    9
 #define N_REPEATS   20
@@ -30,9 +30,7 @@ static uint8_t headers[N_HEADERS][BLOCK_HEADER_LEN];
 
 static double now_s(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    return clock_s(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 /* --- input ----------------------------------------------------------------------------------- */

@@ -2,17 +2,15 @@
  * rechoke, a look for free capacity and a change of interest cost. Fixed input; the argument is the
  * number of peers.
  */
+#include "bench_clock.h"
 #include "torrent/choker.h"
-#include <time.h>
 
 #define N_PEERS_MAX 10000u
 #define SECOND      1000000u
 
 static double now_s(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    return clock_s(CLOCK_MONOTONIC);
 }
 
 static void report(const char *what, uint64_t n, double s, uint64_t n_allocs)

@@ -3,13 +3,13 @@
  * argument is the number of coins, a second one leaves huge pages out.
  */
 #include "base/rng.h"
+#include "bench_clock.h"
 #include "chain/coins_cache.h"
 #include "chain/coins_mem.h"
 #include "io/huge_pages.h"
 #include <linux/perf_event.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #define BLOCK_INPUTS 4000u /* looked for together, as a block's inputs are */
@@ -33,9 +33,7 @@ static uint64_t instructions(void)
 
 static double cpu_s(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    return clock_s(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 struct span_of_time {

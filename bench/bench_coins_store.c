@@ -9,6 +9,7 @@
  */
 #include "base/rng.h"
 #include "base/size.h"
+#include "bench_clock.h"
 #include "coins_lmdb.h"
 #include "store/coins_rocksdb.h"
 #include <dirent.h>
@@ -44,9 +45,7 @@ static void stop(const char *what, const struct bench *b)
 
 static double now_s(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    return clock_s(CLOCK_MONOTONIC);
 }
 
 static double cpu_s(void)

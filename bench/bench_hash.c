@@ -1,8 +1,8 @@
 /* Hashing beside libcrypto's one-message rate, in one run: messages of 16 KiB and 1 MiB, merkle
  * pairs. Rates of one core; the table is the median of N_ROUNDS interleaved rounds.
  */
+#include "bench_clock.h"
 #include "crypto/sha_lanes.h"
-#include <time.h>
 
 #define N_ROUNDS    9
 #define N_MESSAGES  8
@@ -16,9 +16,7 @@ static uint8_t digests1[N_MESSAGES][SHA1_LEN];
 
 static double now_s(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    return clock_s(CLOCK_MONOTONIC);
 }
 
 static void run_sha1(void)

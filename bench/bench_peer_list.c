@@ -1,17 +1,15 @@
 /* bench_peer_list: a full list of 3,000 endpoints under a stream of gossip, and dials that fail or
  * work. Fixed input; time and allocations per operation.
  */
+#include "bench_clock.h"
 #include "torrent/peer_list.h"
-#include <time.h>
 
 #define N_GOSSIP 1000000u
 #define N_DIALS  500000u
 
 static double now_s(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    return clock_s(CLOCK_MONOTONIC);
 }
 
 static void report(const char *what, uint64_t n, double s, uint64_t n_allocs)

@@ -2,8 +2,8 @@
  * HAVE, and per block picked and received over a whole download, end-game included; and its memory.
  * The swarm is drawn from a fixed seed.
  */
+#include "bench_clock.h"
 #include "torrent/picker.h"
-#include <time.h>
 
 #define N_PEERS   1000u
 #define N_SEEDS   20u
@@ -24,9 +24,7 @@ struct bench {
 /* Of this thread: other programs on the machine do not count. */
 static double cpu_s(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    return clock_s(CLOCK_THREAD_CPUTIME_ID);
 }
 
 static uint32_t data_len(const void *ctx, uint32_t piece)

@@ -5,13 +5,13 @@
  *
  * usage: bench_script [ROUNDS [TYPE]]   (1 round of one type: for callgrind)
  */
+#include "bench_clock.h"
 #include "chain/script_op.h"
 #include "chain/script_verify.h"
 #include "chain/sighash.h"
 #include "chain/tx.h"
 #include "crypto/hash160.h"
 #include "crypto/secp.h"
-#include <time.h>
 
 #define N_INPUTS     128u
 #define N_ROUNDS_MAX 99u
@@ -282,9 +282,7 @@ static void make_inputs(size_t type)
 
 static double cpu_s(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    return clock_s(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 static void give_up(const char *what)

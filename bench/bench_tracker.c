@@ -2,8 +2,8 @@
  * the memory of the swarms costs. Peers and order are drawn from a fixed seed.
  */
 #include "base/rng.h"
+#include "bench_clock.h"
 #include "torrent/tracker_server.h"
-#include <time.h>
 
 #define N_ANNOUNCES 2000000u
 #define BATCH       4096u /* packets made before the clock starts */
@@ -16,9 +16,7 @@ static struct addr from[BATCH];
 /* Of this thread: other programs on the machine do not count. */
 static double cpu_s(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    return clock_s(CLOCK_THREAD_CPUTIME_ID);
 }
 
 /* Peer p of swarm s; every peer has an address of its own. */

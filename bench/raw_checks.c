@@ -1,9 +1,9 @@
 #include "raw_checks.h"
 #include "base/size.h"
+#include "bench_clock.h"
 #include "crypto/secp.h"
 #include <pthread.h>
 #include <stdatomic.h>
-#include <time.h>
 
 #define KEPT_MAX    1024u /* ours, a thread: 200 kB, less than the cache that the import leaves */
 #define THREADS_MAX 64u
@@ -84,13 +84,6 @@ struct runner {
     uint64_t n_checks;
     bool is_wrong;
 };
-
-static double clock_s(clockid_t id)
-{
-    struct timespec t;
-    clock_gettime(id, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static bool check_again(const struct check *c)
 {
