@@ -152,44 +152,27 @@ int __wrap_pthread_cond_wait(pthread_cond_t *c, pthread_mutex_t *m)
 
 /* --- signatures: some are kept, to be checked again in a tight loop -------------------------- */
 
-bool __real_secp_ecdsa_verify(struct bytes sig, struct bytes pubkey, const uint8_t *hash);
-bool __wrap_secp_ecdsa_verify(struct bytes sig, struct bytes pubkey, const uint8_t *hash);
-bool __wrap_secp_ecdsa_verify(struct bytes sig, struct bytes pubkey, const uint8_t *hash)
-{
-    enum phase before = IN(PHASE_SIGNATURES, secp_ecdsa_verify);
-    bool result = __real_secp_ecdsa_verify(sig, pubkey, hash);
-    phases_leave(before);
-    if (phases_n_calls(DOOR_secp_ecdsa_verify) % RAW_CHECKS_EVERY == 1)
-        raw_checks_keep_ecdsa(sig, pubkey, hash, result);
-    return result;
-}
+#define WRAP_CHECK(name, params, args, keep)                                                       \
+    bool __real_##name params;                                                                     \
+    bool __wrap_##name params;                                                                     \
+    bool __wrap_##name params                                                                      \
+    {                                                                                              \
+        enum phase before = IN(PHASE_SIGNATURES, name);                                            \
+        bool result = __real_##name args;                                                          \
+        phases_leave(before);                                                                      \
+        if (phases_n_calls(DOOR_##name) % RAW_CHECKS_EVERY == 1)                                   \
+            keep;                                                                                  \
+        return result;                                                                             \
+    }
 
-bool __real_secp_schnorr_verify(const uint8_t *sig, const uint8_t *pubkey, struct bytes msg);
-bool __wrap_secp_schnorr_verify(const uint8_t *sig, const uint8_t *pubkey, struct bytes msg);
-bool __wrap_secp_schnorr_verify(const uint8_t *sig, const uint8_t *pubkey, struct bytes msg)
-{
-    enum phase before = IN(PHASE_SIGNATURES, secp_schnorr_verify);
-    bool result = __real_secp_schnorr_verify(sig, pubkey, msg);
-    phases_leave(before);
-    if (phases_n_calls(DOOR_secp_schnorr_verify) % RAW_CHECKS_EVERY == 1)
-        raw_checks_keep_schnorr(sig, pubkey, msg, result);
-    return result;
-}
-
-bool __real_secp_tweak_check(const uint8_t *output, bool is_odd, const uint8_t *internal,
-                             const uint8_t *tweak);
-bool __wrap_secp_tweak_check(const uint8_t *output, bool is_odd, const uint8_t *internal,
-                             const uint8_t *tweak);
-bool __wrap_secp_tweak_check(const uint8_t *output, bool is_odd, const uint8_t *internal,
-                             const uint8_t *tweak)
-{
-    enum phase before = IN(PHASE_SIGNATURES, secp_tweak_check);
-    bool result = __real_secp_tweak_check(output, is_odd, internal, tweak);
-    phases_leave(before);
-    if (phases_n_calls(DOOR_secp_tweak_check) % RAW_CHECKS_EVERY == 1)
-        raw_checks_keep_tweak(output, is_odd, internal, tweak, result);
-    return result;
-}
+WRAP_CHECK(secp_ecdsa_verify, (struct bytes sig, struct bytes pubkey, const uint8_t *hash),
+           (sig, pubkey, hash), raw_checks_keep_ecdsa(sig, pubkey, hash, result))
+WRAP_CHECK(secp_schnorr_verify, (const uint8_t *sig, const uint8_t *pubkey, struct bytes msg),
+           (sig, pubkey, msg), raw_checks_keep_schnorr(sig, pubkey, msg, result))
+WRAP_CHECK(secp_tweak_check,
+           (const uint8_t *output, bool is_odd, const uint8_t *internal, const uint8_t *tweak),
+           (output, is_odd, internal, tweak),
+           raw_checks_keep_tweak(output, is_odd, internal, tweak, result))
 
 uint64_t chain_doors_n_checks(const struct phases_sum *sum)
 {
@@ -202,65 +185,35 @@ uint64_t chain_doors_n_checks(const struct phases_sum *sum)
 static struct chain_store blocks_before;
 static struct coins_store coins_before;
 
-static enum err_code put_block(void *ctx, struct bytes raw, uint32_t height, struct block_pos *out,
-                               struct err *err)
-{
-    enum phase before = IN(PHASE_DISK, table);
-    enum err_code code = blocks_before.put_block(ctx, raw, height, out, err);
-    phases_leave(before);
-    return code;
-}
+#define TABLE_DOOR(name, table_before, params, args)                                               \
+    static enum err_code name params                                                               \
+    {                                                                                              \
+        enum phase before = IN(PHASE_DISK, table);                                                 \
+        enum err_code code = table_before.name args;                                               \
+        phases_leave(before);                                                                      \
+        return code;                                                                               \
+    }
 
-static enum err_code put_undo(void *ctx, uint32_t file, struct bytes undo,
-                              const struct hash256 *prev, struct block_pos *out, struct err *err)
-{
-    enum phase before = IN(PHASE_DISK, table);
-    enum err_code code = blocks_before.put_undo(ctx, file, undo, prev, out, err);
-    phases_leave(before);
-    return code;
-}
-
-static enum err_code read_block(void *ctx, struct block_pos at, struct buf *out, struct err *err)
-{
-    enum phase before = IN(PHASE_DISK, table);
-    enum err_code code = blocks_before.read_block(ctx, at, out, err);
-    phases_leave(before);
-    return code;
-}
-
-static enum err_code read_undo(void *ctx, struct block_pos at, const struct hash256 *prev,
-                               struct buf *out, struct err *err)
-{
-    enum phase before = IN(PHASE_DISK, table);
-    enum err_code code = blocks_before.read_undo(ctx, at, prev, out, err);
-    phases_leave(before);
-    return code;
-}
-
-static enum err_code put_record(void *ctx, const struct block_record *r, struct err *err)
-{
-    enum phase before = IN(PHASE_DISK, table);
-    enum err_code code = blocks_before.put_record(ctx, r, err);
-    phases_leave(before);
-    return code;
-}
-
-static enum err_code sync_blocks(void *ctx, struct err *err)
-{
-    enum phase before = IN(PHASE_DISK, table);
-    enum err_code code = blocks_before.sync(ctx, err);
-    phases_leave(before);
-    return code;
-}
-
-static enum err_code get_many(void *ctx, const struct outpoint *const *at, size_t n,
-                              struct coin *out, bool *out_found, struct arena *a, struct err *err)
-{
-    enum phase before = IN(PHASE_DISK, table);
-    enum err_code code = coins_before.get_many(ctx, at, n, out, out_found, a, err);
-    phases_leave(before);
-    return code;
-}
+TABLE_DOOR(put_block, blocks_before,
+           (void *ctx, struct bytes raw, uint32_t height, struct block_pos *out, struct err *err),
+           (ctx, raw, height, out, err))
+TABLE_DOOR(put_undo, blocks_before,
+           (void *ctx, uint32_t file, struct bytes undo, const struct hash256 *prev,
+            struct block_pos *out, struct err *err),
+           (ctx, file, undo, prev, out, err))
+TABLE_DOOR(read_block, blocks_before,
+           (void *ctx, struct block_pos at, struct buf *out, struct err *err), (ctx, at, out, err))
+TABLE_DOOR(read_undo, blocks_before,
+           (void *ctx, struct block_pos at, const struct hash256 *prev, struct buf *out,
+            struct err *err),
+           (ctx, at, prev, out, err))
+TABLE_DOOR(put_record, blocks_before, (void *ctx, const struct block_record *r, struct err *err),
+           (ctx, r, err))
+TABLE_DOOR(sync, blocks_before, (void *ctx, struct err *err), (ctx, err))
+TABLE_DOOR(get_many, coins_before,
+           (void *ctx, const struct outpoint *const *at, size_t n, struct coin *out,
+            bool *out_found, struct arena *a, struct err *err),
+           (ctx, at, n, out, out_found, a, err))
 
 /* What the cache does to name its next change is the cache's. */
 struct changes {
@@ -297,7 +250,7 @@ void chain_doors_take(struct chain_store *blocks, struct coins_store *coins)
     blocks->read_block = read_block;
     blocks->read_undo = read_undo;
     blocks->put_record = put_record;
-    blocks->sync = sync_blocks;
+    blocks->sync = sync;
     coins->get_many = get_many;
     coins->write = write_coins;
 }
