@@ -84,6 +84,25 @@ static void world_wait(struct world *w, unsigned n_done)
     assert_int_equal(w->n_done, n_done);
 }
 
+/* The torrent's data is there, its storage open: job 0. */
+static void world_open(struct world *w)
+{
+    fixture_write(w->x, w->dir);
+    host_jobs_open(w->jobs, 0, &w->open);
+    world_wait(w, 1);
+}
+
+static struct store_check checks[500];
+
+/* Jobs 1 to 499. */
+static void ask_for_checks(struct world *w)
+{
+    for (uint32_t i = 1; i < COUNT_OF(checks); i++) {
+        checks[i] = (struct store_check){.torrent = 9, .piece = i % 8, .want_v1 = true};
+        host_jobs_check(w->jobs, i, &checks[i]);
+    }
+}
+
 struct put {
     struct store_put request;
     const uint8_t *blocks[4];
@@ -227,14 +246,8 @@ static void too_many_are_refused(void **state)
 {
     (void)state;
     struct world *w = world_new(3);
-    static struct store_check checks[500];
-    fixture_write(w->x, w->dir);
-    host_jobs_open(w->jobs, 0, &w->open);
-    world_wait(w, 1);
-    for (uint32_t i = 1; i < 500; i++) {
-        checks[i] = (struct store_check){.torrent = 9, .piece = i % 8, .want_v1 = true};
-        host_jobs_check(w->jobs, i, &checks[i]);
-    }
+    world_open(w);
+    ask_for_checks(w);
     world_wait(w, 500);
     unsigned n_refused = 0;
     for (uint32_t i = 1; i < 500; i++)
@@ -260,14 +273,12 @@ static void without_memory_all_is_answered(void **state)
 {
     (void)state;
     struct world *w = world_new(10000);
-    struct store_check checks[3] = {{.torrent = 9}, {.torrent = 9}, {.torrent = 9}};
+    struct store_check first = {.torrent = 9}, second = {.torrent = 9};
     uint64_t n;
-    fixture_write(w->x, w->dir);
-    host_jobs_open(w->jobs, 0, &w->open);
-    world_wait(w, 1);
-    host_jobs_check(w->jobs, 1, &checks[0]); /* takes the one that is free */
+    world_open(w);
+    host_jobs_check(w->jobs, 1, &first); /* takes the one that is free */
     alloc_fault_arm(1);
-    host_jobs_check(w->jobs, 2, &checks[1]);
+    host_jobs_check(w->jobs, 2, &second);
     assert_true(alloc_fault_disarm(&n));
     assert_true(host_jobs_has_answers(w->jobs));
     alloc_fault_arm(1);
@@ -290,14 +301,8 @@ static void freed_with_jobs_under_way(void **state)
 {
     (void)state;
     struct world *w = world_new(10000);
-    static struct store_check checks[500];
-    fixture_write(w->x, w->dir);
-    host_jobs_open(w->jobs, 0, &w->open);
-    world_wait(w, 1);
-    for (uint32_t i = 1; i < 500; i++) {
-        checks[i] = (struct store_check){.torrent = 9, .piece = i % 8, .want_v1 = true};
-        host_jobs_check(w->jobs, i, &checks[i]);
-    }
+    world_open(w);
+    ask_for_checks(w);
     host_jobs_close(w->jobs, 501, 9);
     host_jobs_resume(w->jobs, 502, BYTES_LIT("last"), BYTES_LIT("words"), true);
     host_jobs_free(w->jobs);
