@@ -74,91 +74,140 @@ static void check(enum err_code code)
         abort();
 }
 
-int main(int argc, char **argv)
-{
-    uint32_t n = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 2000000;
-    static const uint8_t script[25] = {0, 20};
-    static uint32_t index[BLOCK_INPUTS];
-    static const struct outpoint *list[BLOCK_INPUTS];
+struct bench {
     struct mem mem;
+    struct arena arena;
     struct coins_mem behind;
+    struct coins_store store;
     struct coins_cache *c;
-    struct err err = {0};
+    struct outpoint *at;
+    uint32_t *order, n; /* outpoints, and how they are asked for */
+    const struct outpoint *block[BLOCK_INPUTS];
+};
+
+static void start(struct bench *b, uint32_t n, bool has_huge_pages)
+{
     struct rng rng;
-    mem_init(&mem, MEM_NO_BUDGET, NULL);
-    coins_mem_init(&behind, &mem, (struct map_seed){1, 2});
-    struct coins_store store = coins_mem_store(&behind);
-    check(coins_cache_new(&c, &mem, (struct map_seed){3, 4}, &store, SIZE_MAX));
-    if (argc < 3)
-        coins_cache_advise(c, huge_pages_advise);
-    struct outpoint *at = mem_calloc(&mem, n, sizeof *at);
-    uint32_t *order = mem_calloc(&mem, n, sizeof *order);
-    if (!at || !order)
-        return 1;
+    mem_init(&b->mem, MEM_NO_BUDGET, NULL);
+    arena_init(&b->arena, &b->mem, SIZE_MAX);
+    coins_mem_init(&b->behind, &b->mem, (struct map_seed){1, 2});
+    b->store = coins_mem_store(&b->behind);
+    check(coins_cache_new(&b->c, &b->mem, (struct map_seed){3, 4}, &b->store, SIZE_MAX));
+    if (has_huge_pages)
+        coins_cache_advise(b->c, huge_pages_advise);
+    b->n = n;
+    b->at = mem_calloc(&b->mem, n, sizeof *b->at);
+    b->order = mem_calloc(&b->mem, n, sizeof *b->order);
+    if (!b->at || !b->order)
+        abort();
     for (uint32_t i = 0; i < n; i++) {
-        at[i] = outpoint_nth(i);
-        order[i] = i;
+        b->at[i] = outpoint_nth(i);
+        b->order[i] = i;
     }
     rng_init(&rng, 1);
-    rng_shuffle_u32(&rng, order, n);
-    counter_open();
+    rng_shuffle_u32(&rng, b->order, n);
+}
 
+static void stop(struct bench *b)
+{
+    arena_clear(&b->arena);
+    mem_free(&b->mem, b->at);
+    mem_free(&b->mem, b->order);
+    coins_cache_free(b->c);
+    coins_mem_clear(&b->behind);
+}
+
+static void add_all(struct bench *b)
+{
+    static const uint8_t script[25] = {0, 20};
+    struct coins_cache_stats stats;
+    struct err err = {0};
     struct span_of_time t = begin();
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < b->n; i++) {
         struct coin coin = {
             .value_sat = i, .script = {script, i % 2 ? 22 : 25}, .height = i / 4000};
-        check(coins_cache_add(c, &at[i], &coin, false, &err));
+        check(coins_cache_add(b->c, &b->at[i], &coin, false, &err));
     }
-    end(t, "add", n);
-    struct coins_cache_stats stats;
-    coins_cache_stats(c, &stats);
+    end(t, "add", b->n);
+    coins_cache_stats(b->c, &stats);
     printf("%-44s %9zu coins %6.1f bytes/coin\n", "memory, index and slabs", stats.n_coins,
            (double)stats.used_len / (double)stats.n_coins);
+}
 
+static void get_any(struct bench *b)
+{
     struct coin coin;
+    struct err err = {0};
     bool is_found;
-    t = begin();
-    for (uint32_t i = 0; i < n; i++) {
-        check(coins_cache_get(c, &at[order[i]], &coin, &is_found, &err));
+    struct span_of_time t = begin();
+    for (uint32_t i = 0; i < b->n; i++) {
+        check(coins_cache_get(b->c, &b->at[b->order[i]], &coin, &is_found, &err));
         if (!is_found)
-            return 1;
+            abort();
     }
-    end(t, "get, any coin", n);
+    end(t, "get, any coin", b->n);
+}
 
-    t = begin();
+/* How many of a block's inputs, from the from-th outpoint on, the cache has not. */
+static size_t n_missing(struct bench *b, uint32_t from)
+{
+    static uint32_t index[BLOCK_INPUTS];
+    for (uint32_t j = 0; j < BLOCK_INPUTS; j++)
+        b->block[j] = &b->at[b->order[from + j]];
+    return coins_cache_missing(b->c, b->block, BLOCK_INPUTS, index);
+}
+
+static void look_for_blocks(struct bench *b)
+{
     uint64_t n_asked = 0;
-    for (uint32_t i = 0; i + BLOCK_INPUTS <= n; i += BLOCK_INPUTS, n_asked += BLOCK_INPUTS) {
-        for (uint32_t j = 0; j < BLOCK_INPUTS; j++)
-            list[j] = &at[order[i + j]];
-        if (coins_cache_missing(c, list, BLOCK_INPUTS, index) != 0)
-            return 1;
-    }
+    struct span_of_time t = begin();
+    for (uint32_t i = 0; i + BLOCK_INPUTS <= b->n; i += BLOCK_INPUTS, n_asked += BLOCK_INPUTS)
+        if (n_missing(b, i) != 0)
+            abort();
     end(t, "missing, a block's inputs at a time", n_asked);
+}
 
-    struct arena arena;
-    arena_init(&arena, &mem, SIZE_MAX);
-    t = begin();
-    for (uint32_t i = 0; i < n / 2; i++) {
-        check(coins_cache_spend(c, &at[order[i]], &coin, &arena, &is_found, &err));
+static void spend(struct bench *b, const struct outpoint *at)
+{
+    struct coin coin;
+    struct err err = {0};
+    bool is_found;
+    check(coins_cache_spend(b->c, at, &coin, &b->arena, &is_found, &err));
+}
+
+static void spend_any(struct bench *b)
+{
+    struct span_of_time t = begin();
+    for (uint32_t i = 0; i < b->n / 2; i++) {
+        spend(b, &b->at[b->order[i]]);
         if (i % BLOCK_INPUTS == 0)
-            arena_reset(&arena);
+            arena_reset(&b->arena);
     }
-    end(t, "spend, any fresh coin", n / 2);
+    end(t, "spend, any fresh coin", b->n / 2);
+}
 
-    t = begin();
-    for (uint32_t i = n / 2; i + BLOCK_INPUTS <= n; i += BLOCK_INPUTS) {
+static void spend_blocks(struct bench *b)
+{
+    struct span_of_time t = begin();
+    for (uint32_t i = b->n / 2; i + BLOCK_INPUTS <= b->n; i += BLOCK_INPUTS) {
+        (void)n_missing(b, i);
         for (uint32_t j = 0; j < BLOCK_INPUTS; j++)
-            list[j] = &at[order[i + j]];
-        (void)coins_cache_missing(c, list, BLOCK_INPUTS, index);
-        for (uint32_t j = 0; j < BLOCK_INPUTS; j++)
-            check(coins_cache_spend(c, list[j], &coin, &arena, &is_found, &err));
-        arena_reset(&arena);
+            spend(b, b->block[j]);
+        arena_reset(&b->arena);
     }
-    end(t, "missing, then spend", n / 2);
-    arena_clear(&arena);
-    mem_free(&mem, at);
-    mem_free(&mem, order);
-    coins_cache_free(c);
-    coins_mem_clear(&behind);
+    end(t, "missing, then spend", b->n / 2);
+}
+
+int main(int argc, char **argv)
+{
+    static struct bench b;
+    start(&b, argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 2000000, argc < 3);
+    counter_open();
+    add_all(&b);
+    get_any(&b);
+    look_for_blocks(&b);
+    spend_any(&b);
+    spend_blocks(&b);
+    stop(&b);
     return 0;
 }
