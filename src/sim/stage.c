@@ -198,19 +198,23 @@ void stage_crash(struct stage *s, struct stage_peer *p, enum sim_crash how, uint
     p->restart_at_us = s->sim.w.now_us + down_us;
 }
 
+static bool has_error(struct stage *s, const struct stage_peer *p, struct torrent_stats *st)
+{
+    return p->is_up && session_torrent_stats(p->h->session, s->sim.w.now_us, p->torrent, st) &&
+           st->state == TORRENT_ERROR;
+}
+
 bool stage_has_error(struct stage *s, const struct stage_peer *p)
 {
     struct torrent_stats st;
-    return p->is_up && session_torrent_stats(p->h->session, s->sim.w.now_us, p->torrent, &st) &&
-           st.state == TORRENT_ERROR;
+    return has_error(s, p, &st);
 }
 
 bool stage_mend_disk(struct stage *s, struct stage_peer *p)
 {
     struct torrent_stats before, after;
-    if (!stage_has_error(s, p))
+    if (!has_error(s, p, &before))
         return false;
-    session_torrent_stats(p->h->session, s->sim.w.now_us, p->torrent, &before);
     if (before.err.code != ERR_IO || !before.err.what)
         stage_fail(s, "a disk failed and the torrent's error is code %d", (int)before.err.code);
     p->h->disk.p.cap_len = 0;
