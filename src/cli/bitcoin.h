@@ -28,8 +28,16 @@
 
 #define BITCOIN_N_HEIGHTS_MAX 8u /* of --test-activation-height */
 
+/* What a command does with the chain: not all can be done while a snapshot's coins are in doubt. */
+enum bitcoin_use {
+    BITCOIN_GOES_ON,
+    BITCOIN_LOOKS, /* at blocks: needs no coins */
+    BITCOIN_LOADS, /* a snapshot: replaces them */
+};
+
 struct bitcoin_options {
     const char *command; /* "bitcoin import" */
+    enum bitcoin_use use;
     const char *network, *datadir, *signet_challenge, *assume_valid;
     const char *heights[BITCOIN_N_HEIGHTS_MAX];
     unsigned n_heights, n_threads;

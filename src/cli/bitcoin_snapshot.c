@@ -69,25 +69,13 @@ bool snapshot_note_write(const char *dir, const struct snapshot_note *n)
     return !code || (ui_fail_err(path, &err), false);
 }
 
-/* Looking at blocks needs no coins. */
-static bool is_looking(const char *command)
-{
-    static const char *const names[] = {"bitcoin info", "bitcoin block", "bitcoin tx",
-                                        "bitcoin forks"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strcmp(command, names[i]) == 0)
-            return true;
-    return false;
-}
-
 bool bitcoin_can_open(const struct bitcoin *b)
 {
-    if (b->snapshot.state == SNAPSHOT_LOADING &&
-        strcmp(b->options->command, "bitcoin load-snapshot") != 0)
+    if (b->snapshot.state == SNAPSHOT_LOADING && b->options->use != BITCOIN_LOADS)
         return ui_fail("%s: a snapshot was not loaded to its end: load it again, or reindex",
                        b->dir),
                false;
-    if (b->snapshot.state == SNAPSHOT_WRONG && !is_looking(b->options->command))
+    if (b->snapshot.state == SNAPSHOT_WRONG && b->options->use != BITCOIN_LOOKS)
         return ui_fail("%s: the snapshot that this chain began with is WRONG; 'shoal bitcoin "
                        "reindex' begins without it",
                        b->dir),

@@ -153,6 +153,7 @@ int cmd_bitcoin_info(int argc, char **argv)
         return code;
     if (n != 0)
         return ui_usage(argv[0], "bitcoin info: there is nothing to name");
+    options.use = BITCOIN_LOOKS;
     if (!bitcoin_start(&b, &options, &code))
         return code;
     chain_files_stats(b.files, &files);
@@ -317,6 +318,7 @@ int cmd_bitcoin_block(int argc, char **argv)
         return code;
     if (n != 1)
         return ui_usage(argv[0], "bitcoin block: name one block by its hash or height");
+    options.use = BITCOIN_LOOKS;
     if (!bitcoin_start(&b, &options, &code))
         return code;
     uint32_t node = bitcoin_find_block(&b, rest[0]);
@@ -480,6 +482,7 @@ int cmd_bitcoin_tx(int argc, char **argv)
     char **rest = ui_options_rest(&o, &n);
     if (n != 1)
         return ui_usage(argv[0], "bitcoin tx: name one transaction by its hash");
+    options.use = BITCOIN_LOOKS;
     if (!bitcoin_start(&b, &options, &code))
         return code;
     bitcoin_catch_signals();
@@ -564,6 +567,7 @@ int cmd_bitcoin_forks(int argc, char **argv)
         return code;
     if (n != 0)
         return ui_usage(argv[0], "bitcoin forks: there is nothing to name");
+    options.use = BITCOIN_LOOKS;
     if (!bitcoin_start(&b, &options, &code))
         return code;
     return bitcoin_close(&b, show_forks(&b));

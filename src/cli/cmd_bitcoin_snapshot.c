@@ -338,6 +338,7 @@ int cmd_bitcoin_load_snapshot(int argc, char **argv)
     bool is_validation = false;
     int which, n;
     bitcoin_options_init(&common, argv[0]);
+    common.use = BITCOIN_LOADS;
     ui_options_init(
         &o, "[OPTION...] FILE [BLOCKFILE...]\n       shoal bitcoin load-snapshot --validate",
         "Begin with the coins in FILE (Bitcoin Core's dumptxoutset) instead of with the\n"
