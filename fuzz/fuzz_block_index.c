@@ -1,6 +1,5 @@
-/* An index file that may hold anything: what is loaded is written anew and
- * loads the same. The first byte picks how checksums are made right, or nothing
- * would get past them. */
+/* An index file that may hold anything: what is loaded is written anew and loads the same. The
+ * first byte picks how checksums are made right, or nothing would get past them. */
 #include "base/map.h"
 #include "store/block_index.h"
 #include <assert.h>

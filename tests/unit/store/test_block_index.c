@@ -203,8 +203,7 @@ static void a_long_log_is_compacted(void **state)
     world_free(w);
 }
 
-/* The disk fails at each operation of two syncs and a compaction: what was
- * synced is there. */
+/* The disk fails at each operation of two syncs and a compaction: what was synced is there. */
 static void what_was_synced_survives_each_failure(void **state)
 {
     (void)state;
