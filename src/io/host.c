@@ -5,6 +5,7 @@
 #include "io/loop.h"
 #include "io/resolve.h"
 #include "io/udp.h"
+#include "store/file_window.h"
 #include "store/resume_store.h"
 #include "torrent/layout.h"
 #include "torrent/session.h"
@@ -124,6 +125,24 @@ static void file_release(void *ctx, void *token)
 {
     struct io_host *h = ctx;
     open_file_release(h->config.files, token);
+}
+
+static_assert(FILE_WINDOW_RANGE_MAX >= TCP_FILE_MAP_LEN, "what tcp asks for fits a window");
+
+static const uint8_t *file_map(void *ctx, const struct tcp_file *f, void *token, void **out_map)
+{
+    struct io_host *h = ctx;
+    struct file_store *fs = host_jobs_store(h->jobs, f->store);
+    bool is_in_memory = fs && file_store_is_in_memory(fs);
+    struct file_window *w = open_file_window(h->config.files, token, f->off, f->len, is_in_memory);
+    *out_map = w;
+    return w ? file_window_at(w, f->off) : NULL;
+}
+
+static void file_unmap(void *ctx, void *map)
+{
+    struct io_host *h = ctx;
+    file_cache_window_release(h->config.files, map);
 }
 
 static bool file_warm(void *ctx, uint32_t conn, const struct tcp_file *f)
@@ -361,8 +380,9 @@ static void udp_open(struct io_host *h, struct udp **out, const struct addr *bin
 static enum err_code host_open(struct io_host *h, struct err *err)
 {
     const struct io_host_config *cf = &h->config;
-    struct tcp_owner owner = {h,       in_accepted,  in_connected, in_closed, in_lend,    in_took,
-                              in_room, file_acquire, file_release, file_warm, file_failed};
+    struct tcp_owner owner = {h,          in_accepted, in_connected, in_closed,    in_lend,
+                              in_took,    in_room,     file_acquire, file_release, file_map,
+                              file_unmap, file_warm,   file_failed};
     struct host_jobs_owner jobs_owner = {h, job_done, file_warmed};
     enum err_code code = tcp_new(&h->tcp, cf->loop, &cf->net, &owner, err);
     if (code)

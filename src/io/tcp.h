@@ -2,8 +2,8 @@
  *
  * All sockets sit edge-triggered in one epoll set that the loop watches, so no system call is
  * spent on changing interest. Bytes are read straight into spans that the owner lends; what the
- * owner sends in one turn leaves together before the loop sleeps; data of files goes by sendfile
- * or one batched read, and only if a look-up says it would not wait for a disk.
+ * owner sends in one turn leaves together before the loop sleeps; data of files goes out of a
+ * mapping, by one batched read or by sendfile, and only if that would not wait for a disk.
  *
  *   tcp_connect --> CONNECTING --connected--> OPEN --tcp_close--> FLUSHING --> gone
  *                        |                      |
@@ -26,6 +26,7 @@ struct tcp;
 #define TCP_CONNECT_US_MAX 10000000u /* default, ours: BEP 3 leaves it open */
 #define TCP_FLUSH_US_MAX   3000000u  /* ours: what was sent before close */
 #define TCP_READ_TURN_LEN  (1024u * 1024u)
+#define TCP_FILE_MAP_LEN   (512u * 1024u) /* file data in one sendmsg */
 
 enum tcp_file_state {
     TCP_FILE_READY,
@@ -54,6 +55,10 @@ struct tcp_owner {
     enum tcp_file_state (*file_acquire)(void *ctx, const struct tcp_file *f, int *out_fd,
                                         bool *out_is_warm, void **out_token);
     void (*file_release)(void *ctx, void *token);
+    /* f, up to TCP_FILE_MAP_LEN, for sendmsg alone to read, which then does not wait for a disk;
+     * until file_unmap, before file_release. NULL: it must be read. */
+    const uint8_t *(*file_map)(void *ctx, const struct tcp_file *f, void *token, void **out_map);
+    void (*file_unmap)(void *ctx, void *map);
     /* Open f and bring it into the page cache, somewhere else; then tcp_file_ready(conn, err).
      * False: there is no memory for that; the connection fails. */
     bool (*file_warm)(void *ctx, uint32_t conn, const struct tcp_file *f);
@@ -62,8 +67,7 @@ struct tcp_owner {
 };
 
 enum tcp_upload {
-    TCP_UPLOAD_BATCH,   /* one read for many blocks, one sendmsg; measured fastest for 16 KiB blocks
-                         */
+    TCP_UPLOAD_BATCH,   /* one mapping or read for many blocks, one sendmsg; measured fastest */
     TCP_UPLOAD_SENDFILE /* sendfile per block behind MSG_MORE */
 };
 
@@ -84,7 +88,7 @@ struct tcp_counters {
     uint64_t n_accepted, n_connected, n_accept_limit, n_accept_refused, n_accept_no_descriptor,
         n_connect_failed, n_connect_timeout, n_over_room, n_flush_timeout, n_file_cold,
         n_file_failed;
-    uint64_t n_reads, n_writes, n_file_reads, read_len, write_len, file_len;
+    uint64_t n_reads, n_writes, n_file_reads, n_file_maps, read_len, write_len, file_len;
     uint64_t unsent_len; /* of files, read for a message that the socket did not take whole */
 };
 

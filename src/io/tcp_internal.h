@@ -9,8 +9,8 @@
 #define TCP_ROOM_LEN_FIRST   (256u * 1024u)
 #define TCP_ROOM_LEN_MIN     (160u * 1024u) /* holds the longest block a peer may ask for */
 #define TCP_ROOM_US          500000u /* ours: what the far side takes in that time is queued */
-#define TCP_ROOM_SLACK_LEN   (64u * 1024u)  /* ours: small messages that crossed an announcement */
-#define TCP_BATCH_LEN        (512u * 1024u) /* file data read for one sendmsg */
+#define TCP_ROOM_SLACK_LEN   (64u * 1024u) /* ours: small messages that crossed an announcement */
+#define TCP_BATCH_LEN        TCP_FILE_MAP_LEN /* file data read or mapped for one sendmsg */
 #define TCP_BATCH_LEN_MIN    (64u * 1024u)
 #define TCP_N_IOV_MAX        128u
 #define TCP_N_LOST_MAX       256u

@@ -152,6 +152,15 @@ static void queue_consume(struct tcp_conn *c, size_t len)
 
 /* --- files ----------------------------------------------------------------------------------- */
 
+/* Of the queue, behind bytes that may not have left yet; zeros: there is none. */
+static struct tcp_file first_file(struct tcp_conn *c)
+{
+    for (uint32_t i = 0; i < c->n_segments; i++)
+        if (segment_at(c, i)->is_file)
+            return segment_at(c, i)->file;
+    return (struct tcp_file){0};
+}
+
 static void file_is_cold(struct tcp_conn *c, const struct tcp_file *f)
 {
     struct tcp *n = c->tcp;
@@ -206,36 +215,36 @@ static void file_release(struct tcp_conn *c, struct file_use *use)
 }
 
 /* What could be read of f without waiting (or with, once it was warmed); 0: nothing now. */
-static size_t file_read_now(struct tcp_conn *c, const struct tcp_file *f, uint8_t *out)
+static size_t file_read_now(struct tcp_conn *c, const struct tcp_file *f,
+                            const struct file_use *use, uint8_t *out)
 {
-    struct file_use use;
-    if (!file_acquire(c, f, &use))
-        return 0;
     struct iovec iov = {out, f->len};
     ssize_t len = -1;
-    if (!use.may_wait)
-        len = preadv2(use.fd, &iov, 1, (off_t)f->off, RWF_NOWAIT);
-    if (use.may_wait || (len < 0 && errno == EOPNOTSUPP && use.is_warm))
-        len = pread(use.fd, out, f->len, (off_t)f->off);
+    if (!use->may_wait)
+        len = preadv2(use->fd, &iov, 1, (off_t)f->off, RWF_NOWAIT);
+    if (use->may_wait || (len < 0 && errno == EOPNOTSUPP && use->is_warm))
+        len = pread(use->fd, out, f->len, (off_t)f->off);
     c->tcp->counters.n_file_reads++;
-    file_release(c, &use);
     return len > 0 ? (size_t)len : 0;
 }
 
 /* --- one batch: as much of the queue as one sendmsg should take ------------------------------ */
 
-/* File data that lies together on disk: one read. */
+/* File data that lies together on disk: one mapping, or one read into the batch buffer. */
 struct group {
     struct tcp_file file;
-    size_t batch_off; /* where in the batch buffer */
-    size_t sent_off;  /* bytes of the message before it */
+    size_t batch_off; /* where in the batch buffer, if it is read */
+    size_t iov_from;  /* first entry of the message that can be its */
+    struct file_use use;
+    const uint8_t *data; /* NULL: not mapped */
+    void *map;
 };
 
 struct batch {
     struct iovec iov[TCP_N_IOV_MAX];
     size_t n_iov, len;
     struct group groups[N_GROUPS_MAX];
-    size_t n_groups, file_len;
+    size_t n_groups, file_len, read_len; /* read: what is not mapped */
 };
 
 static void batch_add_iov(struct batch *b, const uint8_t *data, size_t len)
@@ -267,7 +276,7 @@ static bool batch_add_file(struct tcp_conn *c, struct batch *b, const struct tcp
         if (b->n_groups == N_GROUPS_MAX)
             return false;
         g = &b->groups[b->n_groups++];
-        *g = (struct group){*f, b->file_len, b->len};
+        *g = (struct group){.file = *f, .batch_off = b->file_len, .iov_from = b->n_iov};
         g->file.len = 0;
     }
     assert(f->len <= TCP_BATCH_LEN - b->file_len);
@@ -282,7 +291,7 @@ static void batch_gather(struct tcp_conn *c, struct batch *b)
     struct bytes runs[2] = {{0}};
     bqueue_peek2(&c->out, runs);
     size_t ring_off = 0;
-    b->n_iov = b->len = b->n_groups = b->file_len = 0;
+    b->n_iov = b->len = b->n_groups = b->file_len = b->read_len = 0;
     for (uint32_t i = 0; i < c->n_segments && b->n_iov + 2 <= TCP_N_IOV_MAX; i++) {
         struct tcp_segment *s = segment_at(c, i);
         if (!s->is_file) {
@@ -295,6 +304,11 @@ static void batch_gather(struct tcp_conn *c, struct batch *b)
         if (f.len == 0 || !batch_add_file(c, b, &f) || f.len < s->len)
             return;
     }
+}
+
+static bool is_in(const uint8_t *data, const uint8_t *area, size_t len)
+{
+    return data >= area && data < area + len;
 }
 
 static void batch_cut(struct batch *b, size_t len)
@@ -318,22 +332,66 @@ static size_t message_len_until(const struct batch *b, const struct tcp *n, cons
     size_t len = 0;
     for (size_t i = 0; i < b->n_iov; i++) {
         const uint8_t *data = b->iov[i].iov_base;
-        bool is_in_batch = data >= n->batch && data < n->batch + TCP_BATCH_LEN;
-        if (is_in_batch && data + b->iov[i].iov_len > to)
+        if (is_in(data, n->batch, TCP_BATCH_LEN) && data + b->iov[i].iov_len > to)
             return len + (data < to ? (size_t)(to - data) : 0);
         len += b->iov[i].iov_len;
     }
     return len;
 }
 
-/* Reads the files of the batch. Where one is cold the message ends in front of it, and *out_cold
- * says what to warm. */
-static bool batch_read(struct tcp_conn *c, struct batch *b, struct tcp_file *out_cold)
+/* The message's entries for this group lead to the mapping instead of to the batch buffer. A file
+ * that was warmed is read: had its mapping failed, it must be seen why. */
+static bool group_map(struct tcp_conn *c, struct batch *b, struct group *g)
+{
+    const struct tcp_owner *owner = &c->tcp->owner;
+    const uint8_t *from = c->tcp->batch + g->batch_off;
+    if (!owner->file_map || c->is_warmed)
+        return false;
+    g->data = owner->file_map(owner->ctx, &g->file, g->use.token, &g->map);
+    if (!g->data)
+        return false;
+    for (size_t i = g->iov_from; i < b->n_iov; i++) {
+        const uint8_t *at = b->iov[i].iov_base;
+        if (is_in(at, from, g->file.len))
+            b->iov[i].iov_base = (void *)(uintptr_t)(g->data + (at - from));
+    }
+    c->tcp->counters.n_file_maps++;
+    return true;
+}
+
+/* How much of the group is there now. A mapped one stays acquired until the message has gone. */
+static size_t group_fill(struct tcp_conn *c, struct batch *b, struct group *g)
+{
+    if (!file_acquire(c, &g->file, &g->use))
+        return 0;
+    if (group_map(c, b, g))
+        return g->file.len;
+    size_t got = file_read_now(c, &g->file, &g->use, c->tcp->batch + g->batch_off);
+    file_release(c, &g->use);
+    b->read_len += got;
+    return got;
+}
+
+static void batch_release(struct tcp_conn *c, struct batch *b)
+{
+    const struct tcp_owner *owner = &c->tcp->owner;
+    for (size_t i = 0; i < b->n_groups; i++) {
+        struct group *g = &b->groups[i];
+        if (!g->data)
+            continue;
+        owner->file_unmap(owner->ctx, g->map);
+        file_release(c, &g->use);
+    }
+}
+
+/* Maps or reads the files of the batch. Where one is cold the message ends in front of it, and
+ * *out_cold says what to warm. */
+static bool batch_fill(struct tcp_conn *c, struct batch *b, struct tcp_file *out_cold)
 {
     struct tcp *n = c->tcp;
     for (size_t i = 0; i < b->n_groups; i++) {
         struct group *g = &b->groups[i];
-        size_t got = file_read_now(c, &g->file, n->batch + g->batch_off);
+        size_t got = group_fill(c, b, g);
         if (got == g->file.len)
             continue;
         batch_cut(b, message_len_until(b, n, g, got));
@@ -347,8 +405,10 @@ static bool batch_read(struct tcp_conn *c, struct batch *b, struct tcp_file *out
 
 /* --- sending --------------------------------------------------------------------------------- */
 
-/* One sendmsg; false when the socket takes no more for now, or failed. */
-static bool send_iov(struct tcp_conn *c, struct iovec *iov, size_t n_iov, size_t len, int flags)
+/* One sendmsg; false when the socket takes no more for now, or failed, or *out_is_torn: a mapped
+ * file was cut or its disk failed. */
+static bool send_iov(struct tcp_conn *c, struct iovec *iov, size_t n_iov, size_t len, int flags,
+                     bool *out_is_torn)
 {
     struct msghdr msg = {.msg_iov = iov, .msg_iovlen = n_iov};
     ssize_t sent;
@@ -356,6 +416,9 @@ static bool send_iov(struct tcp_conn *c, struct iovec *iov, size_t n_iov, size_t
         sent = sendmsg(c->fd, &msg, MSG_NOSIGNAL | flags);
     } while (sent < 0 && errno == EINTR);
     c->tcp->counters.n_writes++;
+    *out_is_torn = sent < 0 && errno == EFAULT;
+    if (*out_is_torn)
+        return false;
     if (sent < 0 && errno != EAGAIN) {
         tcp_conn_fail(c, ERR_IO, "cannot write to a peer", errno);
         return false;
@@ -373,10 +436,19 @@ size_t tcp_batch_len_next(size_t batch_len, size_t asked, size_t taken)
     return size_min(size_max(taken, TCP_BATCH_LEN_MIN), TCP_BATCH_LEN);
 }
 
+/* What is mapped costs nothing when it is not taken. */
 static void batch_sent(struct tcp_conn *c, const struct batch *b, size_t taken)
 {
-    c->batch_len = tcp_batch_len_next(c->batch_len, b->len, taken);
-    c->tcp->counters.unsent_len += size_min(b->len - taken, b->file_len);
+    c->batch_len =
+        b->read_len == 0 ? TCP_BATCH_LEN : tcp_batch_len_next(c->batch_len, b->len, taken);
+    c->tcp->counters.unsent_len += size_min(b->len - taken, b->read_len);
+}
+
+/* A worker's read finds out what is the matter with it. */
+static void first_file_is_cold(struct tcp_conn *c)
+{
+    struct tcp_file f = first_file(c);
+    file_is_cold(c, &f);
 }
 
 static bool send_batch(struct tcp_conn *c)
@@ -384,15 +456,18 @@ static bool send_batch(struct tcp_conn *c)
     struct batch b;
     struct tcp_file cold;
     batch_gather(c, &b);
-    bool is_whole = batch_read(c, &b, &cold);
-    bool goes_on = true;
+    bool is_whole = batch_fill(c, &b, &cold);
+    bool goes_on = true, is_torn = false;
     if (b.len > 0 && c->fd >= 0) {
         size_t before = c->queued_len;
-        goes_on = send_iov(c, b.iov, b.n_iov, b.len, 0);
-        if (c->fd >= 0 && b.file_len > 0)
+        goes_on = send_iov(c, b.iov, b.n_iov, b.len, 0, &is_torn);
+        if (c->fd >= 0 && b.file_len > 0 && !is_torn)
             batch_sent(c, &b, before - c->queued_len);
     }
-    if (!is_whole && c->fd >= 0 && !c->has_failed)
+    batch_release(c, &b);
+    if (is_torn)
+        first_file_is_cold(c);
+    else if (!is_whole && c->fd >= 0 && !c->has_failed)
         file_is_cold(c, &cold);
     return goes_on && is_whole;
 }
@@ -453,7 +528,8 @@ static bool send_segment(struct tcp_conn *c)
     struct bytes runs[2] = {{0}};
     bqueue_peek2(&c->out, runs);
     batch_add_bytes(&b, runs, 0, s->len);
-    return send_iov(c, b.iov, b.n_iov, b.len, c->n_segments > 1 ? MSG_MORE : 0);
+    bool is_torn;
+    return send_iov(c, b.iov, b.n_iov, b.len, c->n_segments > 1 ? MSG_MORE : 0, &is_torn);
 }
 
 static bool conn_can_send(const struct tcp_conn *c)
@@ -525,8 +601,7 @@ void tcp_file_ready(struct tcp *n, uint32_t conn, const struct err *err)
     c->is_cold = false;
     c->is_warmed = true;
     if (err) {
-        struct tcp_segment *s = c->n_segments ? segment_at(c, 0) : NULL;
-        struct tcp_file f = s && s->is_file ? s->file : (struct tcp_file){0};
+        struct tcp_file f = first_file(c);
         file_has_failed(c, &f, err);
         return;
     }

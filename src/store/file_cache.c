@@ -1,6 +1,7 @@
 #include "store/file_cache.h"
 #include "base/list.h"
 #include "store/beneath.h"
+#include "store/file_window.h"
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +24,7 @@ struct file_cache {
     pthread_mutex_t lock;
     struct list lru; /* front: longest unused */
     size_t n_open, n_open_max, n_max;
+    struct file_windows windows;
 };
 
 /* --- the system's calls ---------------------------------------------------------------------- */
@@ -64,6 +66,7 @@ enum err_code file_cache_new(struct file_cache **out, size_t n_max, const struct
     c->ops = ops ? ops : &file_ops_system;
     c->n_max = n_max ? n_max : default_n_max();
     pthread_mutex_init(&c->lock, NULL);
+    file_windows_init(&c->windows);
     list_init(&c->lru);
     return ERR_OK;
 }
@@ -73,6 +76,7 @@ void file_cache_free(struct file_cache *c)
     if (!c)
         return;
     assert(c->n_open == 0);
+    file_windows_clear(&c->windows);
     pthread_mutex_destroy(&c->lock);
     free(c);
 }
@@ -119,11 +123,12 @@ static void detach_oldest(struct file_cache *c, size_t n, struct list *closing)
         handle_detach(c, CONTAINER_OF(list_first(&c->lru), struct open_file, in_lru), closing);
 }
 
-static void close_all(struct list *closing)
+static void close_all(struct file_cache *c, struct list *closing)
 {
     struct list_node *node;
     while ((node = list_pop_front(closing))) {
         struct open_file *h = CONTAINER_OF(node, struct open_file, in_lru);
+        file_windows_forget(&c->windows, h);
         close(h->fd);
         free(h);
     }
@@ -177,7 +182,7 @@ struct open_file *file_slot_install_take(struct file_cache *c, struct file_slot 
             c->n_open_max = c->n_open;
     }
     pthread_mutex_unlock(&c->lock);
-    close_all(&closing);
+    close_all(c, &closing);
     return h;
 }
 
@@ -198,7 +203,18 @@ void open_file_release(struct file_cache *c, struct open_file *h)
         detach_oldest(c, c->n_max, &closing);
     }
     pthread_mutex_unlock(&c->lock);
-    close_all(&closing);
+    close_all(c, &closing);
+}
+
+struct file_window *open_file_window(struct file_cache *c, struct open_file *h, uint64_t off,
+                                     size_t len, bool is_in_memory)
+{
+    return file_window_take(&c->windows, h, h->fd, off, len, is_in_memory);
+}
+
+void file_cache_window_release(struct file_cache *c, struct file_window *w)
+{
+    file_window_release(&c->windows, w);
 }
 
 void file_slot_close(struct file_cache *c, struct file_slot *s)
@@ -209,7 +225,7 @@ void file_slot_close(struct file_cache *c, struct file_slot *s)
     if (s->handle)
         handle_detach(c, s->handle, &closing);
     pthread_mutex_unlock(&c->lock);
-    close_all(&closing);
+    close_all(c, &closing);
 }
 
 bool file_cache_shrink(struct file_cache *c, size_t n)
@@ -220,6 +236,6 @@ bool file_cache_shrink(struct file_cache *c, size_t n)
     detach_oldest(c, n, &closing);
     pthread_mutex_unlock(&c->lock);
     bool has_closed = !list_is_empty(&closing);
-    close_all(&closing);
+    close_all(c, &closing);
     return has_closed;
 }

@@ -1,7 +1,8 @@
 /* file_cache: open descriptors of all torrents' files, bounded, least recently used out first.
  *
  * A slot belongs to one file of a store; between acquire and release its descriptor stays open.
- * At most n_max stay open, and one more per thread that is in the middle of a call.
+ * At most n_max stay open, and one more per thread that is in the middle of a call. What is sent of
+ * them is mapped in windows (file_window.h), which go with the descriptor.
  *
  * Ownership  slots are embedded by the stores; the cache owns what is open
  * Threads    any; a mutex inside, never held across a system call that can wait for a disk
@@ -11,6 +12,7 @@
 #include "base/err.h"
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -28,6 +30,7 @@ struct file_ops {
 extern const struct file_ops file_ops_system;
 
 struct file_cache;
+struct file_window;
 
 struct open_file; /* one open descriptor, in use between acquire and release */
 
@@ -52,6 +55,11 @@ struct open_file *file_slot_install_take(struct file_cache *c, struct file_slot 
                                          bool can_write);
 int open_file_fd(const struct open_file *h);
 void open_file_release(struct file_cache *c, struct open_file *h);
+/* Part of an open file for sendmsg (file_window_take), until file_cache_window_release; h stays in
+ * use as long. NULL: there is no window, read it. */
+struct file_window *open_file_window(struct file_cache *c, struct open_file *h, uint64_t off,
+                                     size_t len, bool is_in_memory);
+void file_cache_window_release(struct file_cache *c, struct file_window *w);
 /* Closes it now, or when its last user releases it. */
 void file_slot_close(struct file_cache *c, struct file_slot *s);
 /* Closes idle descriptors until at most n are open: after EMFILE. True if one was closed. */

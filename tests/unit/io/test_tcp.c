@@ -2,6 +2,7 @@
 #include "io/sockaddr.h"
 #include "io/tcp.h"
 #include "io/tcp_internal.h"
+#include "store/file_window.h"
 #include "torrent_fixture.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +29,10 @@ struct side {
     bool is_refusing, is_torn; /* torn: lends small spans */
     int file_fd;
     bool is_cold, is_warm, is_in_memory, has_no_store, is_warm_late, cannot_warm;
+    bool is_mapped; /* lends windows, or `torn` in their place */
+    struct file_windows windows;
+    uint8_t *torn;
+    size_t n_unmapped;
     struct tcp_file warm_asked;
     void (*on_room)(struct side *s);
     size_t n_blocks_to_send, n_blocks_sent;
@@ -118,6 +123,28 @@ static void file_release(void *ctx, void *token)
     assert_ptr_equal(ctx, token);
 }
 
+static const uint8_t *file_map(void *ctx, const struct tcp_file *f, void *token, void **out_map)
+{
+    struct side *s = ctx;
+    assert_ptr_equal(token, s);
+    if (!s->is_mapped)
+        return NULL;
+    if (s->torn)
+        return s->torn;
+    struct file_window *w =
+        file_window_take(&s->windows, s, s->file_fd, f->off, f->len, s->is_in_memory);
+    *out_map = w;
+    return w ? file_window_at(w, f->off) : NULL;
+}
+
+static void file_unmap(void *ctx, void *map)
+{
+    struct side *s = ctx;
+    s->n_unmapped++;
+    if (map)
+        file_window_release(&s->windows, map);
+}
+
 static bool file_warm(void *ctx, uint32_t conn, const struct tcp_file *f)
 {
     struct side *s = ctx;
@@ -155,8 +182,10 @@ static struct side *side_new(struct loop *l, const struct tcp_config *config)
 {
     struct side *s = calloc(1, sizeof *s);
     struct err err = {0};
-    struct tcp_owner owner = {s,    accepted,     connected,    closed,    lend,       took,
-                              room, file_acquire, file_release, file_warm, file_failed};
+    struct tcp_owner owner = {s,          accepted,  connected,    closed,       lend,
+                              took,       room,      file_acquire, file_release, file_map,
+                              file_unmap, file_warm, file_failed};
+    file_windows_init(&s->windows);
     s->loop = l;
     s->in = malloc(IN_CAP);
     s->in_limit = IN_CAP;
@@ -172,6 +201,9 @@ static void side_free(struct side *s)
 {
     loop_hook_free(s->hook);
     tcp_free(s->tcp);
+    file_windows_clear(&s->windows);
+    if (s->torn)
+        munmap(s->torn, TCP_BATCH_LEN);
     if (s->file_fd >= 0)
         close(s->file_fd);
     free(s->in);
@@ -601,6 +633,61 @@ static void blocks_go_in_batches(void **state)
     send_blocks(TCP_UPLOAD_BATCH, true, false);
 }
 
+/* From windows of a file on disk and of one in memory; nothing is read for it. */
+static void blocks_go_from_mappings(void **state)
+{
+    (void)state;
+    for (int is_in_memory = 0; is_in_memory < 2; is_in_memory++) {
+        struct tcp_config config = config_v4();
+        config.room_len = 4 * ROOM_LEN;
+        struct pair p = pair_make(&config);
+        if (is_in_memory)
+            pair_give_memory_file(&p);
+        else
+            pair_give_file(&p);
+        p.a->is_mapped = true;
+        p.a->n_blocks_to_send = 1024;
+        p.a->on_room = fill_room;
+        pair_connect(&p, addr_v4(127, 0, 0, 1, 0));
+        assert_true(pair_until(&p, b_has_all));
+        assert_blocks(&p);
+        const struct tcp_counters *c = tcp_counters(p.a->tcp);
+        assert_true(c->n_file_maps > 0 && c->n_file_maps == p.a->n_unmapped);
+        assert_int_equal(c->n_file_reads, 0);
+        assert_int_equal(c->unsent_len, 0);
+        assert_int_equal(c->file_len, 1024 * BLOCK);
+        pair_clear(&p);
+    }
+}
+
+/* A mapping that the kernel cannot read stands for a file that was cut, or a disk that failed. */
+static void give_torn_mapping(struct pair *p)
+{
+    pair_give_file(p);
+    p->a->is_mapped = true;
+    p->a->torn = mmap(NULL, TCP_BATCH_LEN, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(p->a->torn, MAP_FAILED);
+}
+
+/* It is brought in by a worker, and then read: it arrives whole. */
+static void a_torn_mapping_is_read_instead(void **state)
+{
+    (void)state;
+    struct tcp_config config = config_v4();
+    config.room_len = 4 * ROOM_LEN;
+    struct pair p = pair_make(&config);
+    give_torn_mapping(&p);
+    p.a->n_blocks_to_send = 64;
+    p.a->on_room = fill_room;
+    pair_connect(&p, addr_v4(127, 0, 0, 1, 0));
+    assert_true(pair_until(&p, b_has_all));
+    assert_blocks(&p);
+    assert_true(p.a->n_warm > 0);
+    assert_int_equal(tcp_counters(p.a->tcp)->n_file_cold, p.a->n_warm);
+    assert_int_equal(tcp_counters(p.a->tcp)->n_file_maps, p.a->n_unmapped);
+    pair_clear(&p);
+}
+
 static void blocks_go_by_sendfile(void **state)
 {
     (void)state;
@@ -702,6 +789,25 @@ static void a_file_that_cannot_be_read_closes(void **state)
     assert_int_equal(p.a->n_closed, 0);
     assert_true(pair_until(&p, b_is_closed));
     assert_int_equal(p.b->in_len, 10); /* what could be read was sent */
+    pair_clear(&p);
+}
+
+/* The worker's error is what the owner hears, of the file that it asked for, though bytes that came
+ * before may still be in the queue. */
+static void a_torn_mapping_without_a_file_closes(void **state)
+{
+    (void)state;
+    struct tcp_config config = config_v4();
+    struct pair p = pair_make(&config);
+    give_torn_mapping(&p);
+    pair_connect(&p, addr_v4(127, 0, 0, 1, 0));
+    tcp_send_zeros(p.a->tcp, p.a->conn, 13);
+    tcp_send_file(p.a->tcp, p.a->conn, &(struct tcp_file){7, 3, 0, BLOCK});
+    assert_true(pair_until(&p, a_has_failed));
+    assert_int_equal(p.a->n_warm, 1);
+    assert_int_equal(p.a->warm_asked.len, BLOCK);
+    assert_int_equal(p.a->failed.got, EIO);
+    assert_true(pair_until(&p, b_is_closed));
     pair_clear(&p);
 }
 
@@ -843,6 +949,9 @@ int main(void)
         cmocka_unit_test(accepting_without_descriptors),
         cmocka_unit_test(more_than_the_room_closes),
         cmocka_unit_test(blocks_go_in_batches),
+        cmocka_unit_test(blocks_go_from_mappings),
+        cmocka_unit_test(a_torn_mapping_is_read_instead),
+        cmocka_unit_test(a_torn_mapping_without_a_file_closes),
         cmocka_unit_test(blocks_go_by_sendfile),
         cmocka_unit_test(data_in_memory_needs_no_worker),
         cmocka_unit_test(a_batch_fits_its_buffer),
