@@ -158,14 +158,15 @@ struct liar *stage_add_liar(struct stage *s, enum liar_kind kind)
     return l;
 }
 
-/* Those whose wrong bytes an engine may have seen, and those of them that were banned. */
+#define WRONG_MIN 8u /* blocks: of fewer none may have mattered */
+
 uint32_t stage_n_found(const struct stage *s, enum liar_kind kind, uint32_t *out_n_guilty)
 {
     uint32_t n = 0;
     *out_n_guilty = 0;
     for (uint32_t i = 0; i < s->n_liars; i++) {
         const struct liar_stats *st = &s->liars[i]->stats;
-        bool is_guilty = kind == LIAR_METADATA ? st->n_sent > 0 : st->n_blocks_wrong > 0;
+        bool is_guilty = kind == LIAR_METADATA ? st->n_sent > 0 : st->n_blocks_wrong >= WRONG_MIN;
         if (s->liars[i]->kind != kind || !is_guilty)
             continue;
         *out_n_guilty += 1;

@@ -60,7 +60,8 @@ struct sim_host_params stage_link(struct stage *s, bool is_seed); /* rates and d
 struct stage_peer *stage_add_peer(struct stage *s, const struct sim_host_params *hp, bool is_seed,
                                   const struct addr *knows);
 struct liar *stage_add_liar(struct stage *s, enum liar_kind kind);
-/* How many of a kind were banned by somebody; of *out_n_guilty that sent wrong bytes. */
+/* How many of a kind were banned by somebody; of *out_n_guilty that sent wrong bytes, in more than one
+ * or two blocks that may have come too late to matter. */
 uint32_t stage_n_found(const struct stage *s, enum liar_kind kind, uint32_t *out_n_guilty);
 /* It goes for good, in order or not, and counts no more among those that must finish. */
 void stage_leave(struct stage *s, struct stage_peer *p);
