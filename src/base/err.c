@@ -36,6 +36,8 @@ char *err_format(const struct err *e, char *out, unsigned long out_cap)
     const char *what = e->what ? e->what : err_code_name(e->code);
     if (e->code == ERR_IO && e->got)
         snprintf(out, out_cap, "%s: %s", what, strerror((int)e->got));
+    else if (e->at && !e->got && !e->want)
+        snprintf(out, out_cap, "%s (at %llu)", what, (unsigned long long)e->at);
     else if (e->at || e->got || e->want)
         snprintf(out, out_cap, "%s (at %llu, got %llu, want %llu)", what, (unsigned long long)e->at,
                  (unsigned long long)e->got, (unsigned long long)e->want);

@@ -1,4 +1,5 @@
 #include "cli/transfer.h"
+#include "base/addr.h"
 #include "cli/cli.h"
 #include "cli/transfer_report.h"
 #include <signal.h>
@@ -88,6 +89,16 @@ static bool read_port(struct ui_options *o, struct shoal_session_options *s)
     return true;
 }
 
+static bool read_bind(struct ui_options *o, struct shoal_session_options *s)
+{
+    struct addr a;
+    s->bind_addr = o->value;
+    if (addr_parse(bytes_of_str(o->value), 0, &a) == ERR_OK)
+        return true;
+    ui_usage(o->command, "--bind: '%s' is not an IPv4 or IPv6 address", o->value);
+    return false;
+}
+
 static bool read_option(struct transfer *t, struct ui_options *o, int index)
 {
     struct shoal_session_options *s = &t->session_options;
@@ -101,8 +112,7 @@ static bool read_option(struct transfer *t, struct ui_options *o, int index)
     case 2:
         return read_port(o, s);
     case 3:
-        s->bind_addr = o->value;
-        return true;
+        return read_bind(o, s);
     case 4:
         return ui_read_size(o, &s->max_down_per_s);
     case 5:

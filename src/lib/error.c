@@ -15,15 +15,24 @@ enum shoal_err lib_note(struct shoal_note *note, const struct err *err)
     return (enum shoal_err)err->code;
 }
 
-void lib_note_storage(struct shoal_note *note, const struct err *err, const struct metainfo *info)
+void lib_note_path(struct shoal_note *note, const char *path)
 {
-    char path[200];
-    lib_note(note, err);
-    if (err->code != ERR_IO || !info || err->at >= info->n_files)
+    char text[200];
+    if (!note || !path)
         return;
-    log_escape(bytes_of_str(info->files[err->at].path), path, sizeof path);
+    log_escape(bytes_of_str(path), text, sizeof text);
     size_t n = strlen(note->text);
-    snprintf(note->text + n, sizeof note->text - n, " (%s)", path);
+    snprintf(note->text + n, sizeof note->text - n, " (%s)", text);
+}
+
+void lib_note_storage(struct shoal_note *note, const struct err *err, const struct metainfo *info,
+                      const char *dir)
+{
+    lib_note(note, err);
+    if (err->code != ERR_IO)
+        return;
+    bool has_file = info && err->at < info->n_files;
+    lib_note_path(note, has_file ? info->files[err->at].path : dir);
 }
 
 enum shoal_err lib_note_text(struct shoal_note *note, enum shoal_err code, const char *text)

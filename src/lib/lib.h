@@ -62,8 +62,10 @@ struct shoal_session {
 
 /* The note in words; returns its code. */
 enum shoal_err lib_note(struct shoal_note *note, const struct err *err);
-/* The same for trouble with storage, where err->at is a file of the torrent: with its path. */
-void lib_note_storage(struct shoal_note *note, const struct err *err, const struct metainfo *info);
+/* The same for trouble with storage: with the path of the torrent's file err->at, or of the folder. */
+void lib_note_storage(struct shoal_note *note, const struct err *err, const struct metainfo *info,
+                      const char *dir);
+void lib_note_path(struct shoal_note *note, const char *path); /* " (path)"; NULL: nothing */
 enum shoal_err lib_note_text(struct shoal_note *note, enum shoal_err code, const char *text);
 
 struct lib_torrent *lib_torrent_find(struct shoal_session *s, uint32_t handle);

@@ -10,6 +10,7 @@
 #include "torrent/peer_id.h"
 
 #define CACHE_LEN_DEFAULT (32u << 20)
+#define PATH_CAP          4096u
 #define WORKER_JOBS_MAX   65536u
 #define PORT_SPREAD       64u /* ports after a busy one that are tried, unless is_port_fixed */
 
@@ -42,17 +43,20 @@ static enum err_code parse_bind(struct shoal_session *s, const char *text, struc
     return ERR_OK;
 }
 
-static enum err_code open_state(struct shoal_session *s, const char *dir, struct err *err)
+static enum err_code open_state(struct shoal_session *s, const char *dir, char culprit[PATH_CAP],
+                                struct err *err)
 {
-    char path[4096];
+    char path[PATH_CAP];
     bool was_damaged;
     if (!dir) {
         if (resume_store_default_dir(path, sizeof path, err))
             return err->code;
         dir = path;
     }
-    if (resume_store_open(&s->resume, dir, &was_damaged, err))
+    if (resume_store_open(&s->resume, dir, &was_damaged, err)) {
+        snprintf(culprit, PATH_CAP, "%s", dir);
         return err->code;
+    }
     if (was_damaged)
         LOG(&s->log, LOG_WARN, "state", "resume database damaged, moved aside dir=%s", dir);
     return ERR_OK;
@@ -123,10 +127,14 @@ static void on_wake(void *ctx)
 }
 
 static enum err_code open_all(struct shoal_session *s, const struct shoal_session_options *o,
-                              struct err *err)
+                              char culprit[PATH_CAP], struct err *err)
 {
-    if (parse_bind(s, o->bind_addr, err) || open_machinery(s, o, err) ||
-        open_state(s, o->state_dir, err) || open_host(s, o, err) || open_engine(s, o, err))
+    if (parse_bind(s, o->bind_addr, err)) {
+        snprintf(culprit, PATH_CAP, "%s", o->bind_addr);
+        return err->code;
+    }
+    if (open_machinery(s, o, err) || open_state(s, o->state_dir, culprit, err) ||
+        open_host(s, o, err) || open_engine(s, o, err))
         return err->code;
     if (loop_async_new(&s->wake, s->loop, on_wake, s))
         return err_set(err, ERR_NO_MEMORY, "no memory for a session");
@@ -167,9 +175,12 @@ enum shoal_err shoal_session_new(struct shoal_session **out,
     s->next_handle = 1;
     log_init(&s->log, (enum log_level)options->log_level, on_log, s);
     struct err err = {0};
-    if (open_all(s, options, &err)) {
+    char culprit[PATH_CAP] = ""; /* what the user said that will not do */
+    if (open_all(s, options, culprit, &err)) {
         free_all(s);
-        return lib_note(note, &err);
+        lib_note(note, &err);
+        lib_note_path(note, culprit[0] ? culprit : NULL);
+        return (enum shoal_err)err.code;
     }
     *out = s;
     return SHOAL_OK;
@@ -342,7 +353,8 @@ static void take_engine_event(struct shoal_session *s, const struct session_even
     else
         snprintf(e.text, sizeof e.text, "%s", in->text);
     if (in->kind == EVENT_ERROR)
-        lib_note_storage(&e.note, &in->err, session_metainfo(s->engine, in->torrent));
+        lib_note_storage(&e.note, &in->err, session_metainfo(s->engine, in->torrent),
+                         t->options.dir);
     if (in->kind == EVENT_METADATA)
         lib_torrent_on_metadata(s, t);
     lib_push_event(s, &e);

@@ -527,7 +527,8 @@ bool shoal_torrent_status(struct shoal_session *s, uint32_t handle, struct shoal
     fill_numbers(&stats, now_us, out);
     if (stats.state == TORRENT_ERROR) {
         struct shoal_note note;
-        lib_note_storage(&note, &stats.err, session_metainfo(s->engine, t->torrent));
+        lib_note_storage(&note, &stats.err, session_metainfo(s->engine, t->torrent),
+                         t->options.dir);
         snprintf(out->error, sizeof out->error, "%s", note.text);
     }
     return true;

@@ -31,6 +31,8 @@ static void test_format(void **state)
     struct err e = {ERR_TRUNCATED, "input ends inside a field", 17, 3, 20};
     assert_string_equal(err_format(&e, out, sizeof out),
                         "input ends inside a field (at 17, got 3, want 20)");
+    e = (struct err){.code = ERR_LIMIT, .what = "nested too deep", .at = 100};
+    assert_string_equal(err_format(&e, out, sizeof out), "nested too deep (at 100)");
     e = (struct err){.code = ERR_PROTOCOL, .what = "not now"};
     assert_string_equal(err_format(&e, out, sizeof out), "not now");
     e = (struct err){.code = ERR_NO_MEMORY};
