@@ -9,10 +9,12 @@ second times the cores, which other work on the machine disturbs less; each the 
 the median's ratio to what openssl reached in the same run, on as many processes as there are cores. What openssl hashes is one buffer that stays in the cache; the others read a file.
 The line to hold a hybrid to is that of both digests one after the other.
 
---cold: also from a real disk, the file dropped from the page cache before each run, beside dd; three rounds at most.
+--cold: also from a real disk, the file dropped from the page cache before each run, beside dd; three rounds at most. Memory is
+used before each run, so that nobody is measured with pages that a virtual machine's host has taken back (see swarm.py).
 """
 
 import argparse
+import mmap
 import os
 import re
 import shutil
@@ -153,6 +155,17 @@ def drop(path):
         os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
+def touch_pages(size):
+    """Small and large pages that the page cache gets next: the host has lately seen them written."""
+    kinds = [mmap.mmap(-1, size) for _ in range(2)]
+    for pages, advice in zip(kinds, (mmap.MADV_NOHUGEPAGE, mmap.MADV_HUGEPAGE)):
+        pages.madvise(advice)
+        for off in range(0, size, mmap.PAGESIZE):
+            pages[off] = 1
+    for pages in kinds:
+        pages.close()
+
+
 def cold(folder, size, runs):
     data = os.path.join(folder, "data")
     write_random(data, size)
@@ -167,6 +180,7 @@ def cold(folder, size, runs):
     for _ in range(runs):
         for row in rows:
             drop(data)
+            touch_pages(size + size // 4)
             row.run(size)
     want = statistics.median(rows[0].wall)
     print(f"\n{size >> 20} MiB from {folder}, dropped from the page cache before each run, {runs} rounds\n")

@@ -1,11 +1,12 @@
 /* hash_files: a shared counter hands out spans of pieces; each worker takes them in groups that go
  * through the SHA units side by side. Small pieces: as many whole ones as fit the buffer, in long
  * reads. Large ones: up to SHA_LANES_MAX of them in step, a part of each at a time, so that what
- * is hashed was just read into the worker's cache however large the pieces are. One read-ahead for
- * all workers asks the disk for the data in order. */
+ * is hashed was just read into the worker's cache however large the pieces are. One reader ahead of
+ * all workers (read_ahead.h) brings what is not in the page cache in order. */
 #include "store/hash_files.h"
 #include "base/size.h"
 #include "crypto/sha_lanes.h"
+#include "store/read_ahead.h"
 #include "torrent/merkle.h"
 #include <assert.h>
 #include <errno.h>
@@ -14,7 +15,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,9 +22,6 @@
 #define PART_LEN      (BUF_LEN / SHA_LANES_MAX) /* of a piece that goes in step with others */
 #define SPAN_LEN      (8u << 20)                /* ours: what a worker takes at once */
 #define GROUP_LEN_MAX (256u << 20)              /* ours: of pieces in step; it is read ahead */
-#define AHEAD_LEN     (8u << 20)                /* ours: beyond what the workers have taken */
-#define AHEAD_LEN_MIN (1u << 20) /* ours: smaller files are not worth another open() */
-#define ADVICE_LEN    (1u << 20) /* ours: the system cuts long advice off at a device's limit */
 #define N_LEAVES_BUF  (BUF_LEN / MERKLE_BLOCK_LEN)
 #define N_THREADS_MAX 256u
 #define PROGRESS_NS   100000000l
@@ -58,9 +55,7 @@ struct shared {
     bool is_small;           /* a group of whole pieces fits the buffer */
     _Atomic uint32_t next_piece;
     _Atomic uint64_t done_len;
-    pthread_mutex_t ahead_lock;
-    struct lane ahead;    /* under ahead_lock: its file */
-    uint32_t ahead_piece; /* same: from here on nothing was asked for yet */
+    struct read_ahead ahead;
     pthread_mutex_t lock;
     pthread_cond_t ended;
     unsigned n_running; /* under the lock */
@@ -138,31 +133,39 @@ static void look_at(struct hash_files *h, uint32_t file)
 
 /* --- reading --------------------------------------------------------------------------------- */
 
-static bool open_file(struct hash_files *h, struct lane *l, uint32_t file)
+static int open_file(void *hash_files, uint32_t file)
 {
+    struct hash_files *h = hash_files;
     char path[PATH_MAX];
     uint8_t state = atomic_load(&h->files[file].state);
+    if ((state != HASH_FILE_OK && state != HASH_FILE_WRONG_LEN) ||
+        !hash_files_path(h, file, path, sizeof path))
+        return -1;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0)
+        set_state(h, file, HASH_FILE_FAILED, errno);
+    return fd;
+}
+
+static bool lane_open(struct lane *l, struct hash_files *h, uint32_t file)
+{
     if (l->fd >= 0 && l->fd_file == file)
         return true;
     if (l->fd >= 0)
         close(l->fd);
-    l->fd = -1;
-    if ((state != HASH_FILE_OK && state != HASH_FILE_WRONG_LEN) ||
-        !hash_files_path(h, file, path, sizeof path))
-        return false;
-    l->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    l->fd = open_file(h, file);
     l->fd_file = file;
-    if (l->fd < 0)
-        set_state(h, file, HASH_FILE_FAILED, errno);
     return l->fd >= 0;
 }
 
 /* Bytes read; less than the stretch when the file ends or fails. */
-static size_t read_stretch(struct hash_files *h, struct lane *l, const struct stretch *s)
+static size_t read_stretch(struct shared *shared, struct lane *l, const struct stretch *s)
 {
+    struct hash_files *h = shared->h;
     size_t got = 0;
-    if (!open_file(h, l, s->file))
+    if (!lane_open(l, h, s->file))
         return 0;
+    read_ahead_wait(&shared->ahead, h->info->files[s->file].off + s->off + s->len);
     while (got < s->len) {
         ssize_t n = pread(l->fd, s->to + got, s->len - got, (off_t)(s->off + got));
         if (n < 0 && errno == EINTR)
@@ -174,58 +177,6 @@ static size_t read_stretch(struct hash_files *h, struct lane *l, const struct st
         got += (size_t)n;
     }
     return got;
-}
-
-/* --- reading ahead --------------------------------------------------------------------------- */
-
-/* A stretch that does not begin in the page cache is asked for. */
-static void advise(struct shared *s, const struct stretch *t)
-{
-    uint8_t byte;
-    struct iovec iov = {&byte, 1};
-    if (t->len == 0 || s->h->info->files[t->file].len < AHEAD_LEN_MIN ||
-        !open_file(s->h, &s->ahead, t->file) ||
-        preadv2(s->ahead.fd, &iov, 1, (off_t)t->off, RWF_NOWAIT) >= 0 || errno != EAGAIN)
-        return;
-    for (size_t off = 0; off < t->len; off += ADVICE_LEN)
-        posix_fadvise(s->ahead.fd, (off_t)(t->off + off), (off_t)size_min(t->len - off, ADVICE_LEN),
-                      POSIX_FADV_WILLNEED);
-}
-
-static void advise_pieces(struct shared *s, uint32_t first, uint32_t n)
-{
-    const struct layout *l = &s->h->info->layout;
-    struct stretch t = {0};
-    for (uint32_t i = first; i < first + n; i++) {
-        struct layout_walk walk = layout_walk(l, i, 0, layout_piece_len(l, i));
-        struct layout_run run;
-        while (layout_walk_next(&walk, &run)) {
-            if (run.is_pad)
-                continue;
-            if (t.len > 0 && t.file == run.file && t.off + t.len == run.file_off) {
-                t.len += run.len;
-                continue;
-            }
-            advise(s, &t);
-            t = (struct stretch){.file = run.file, .off = run.file_off, .len = run.len};
-        }
-    }
-    advise(s, &t);
-}
-
-/* The disk is asked for everything in order, though several workers read at several places, and
- * pieces in step at several more: what comes before `end` and a little beyond is on its way. */
-static void read_ahead(struct shared *s, uint32_t end)
-{
-    const struct metainfo *m = s->h->info;
-    uint64_t until = u64_min(end + div_ceil(AHEAD_LEN, m->piece_len), m->n_pieces);
-    pthread_mutex_lock(&s->ahead_lock);
-    while (s->ahead_piece < until) {
-        uint32_t n = (uint32_t)u64_min(s->n_pieces_group, until - s->ahead_piece);
-        advise_pieces(s, s->ahead_piece, n);
-        s->ahead_piece += n;
-    }
-    pthread_mutex_unlock(&s->ahead_lock);
 }
 
 /* --- filling the buffer ---------------------------------------------------------------------- */
@@ -256,7 +207,7 @@ static void flush_stretch(struct fill *f)
 {
     struct stretch *s = &f->s;
     if (s->len > 0) {
-        size_t got = read_stretch(f->w->shared->h, f->lane, s);
+        size_t got = read_stretch(f->w->shared, f->lane, s);
         size_t to = (size_t)(s->to - f->from) + s->len;
         if (got < s->len)
             mark_missing(f, to - s->len + got, to);
@@ -465,7 +416,7 @@ static void *work(void *arg)
         if (first >= n_pieces || atomic_load(&s->h->is_cancelled))
             break;
         uint32_t end = first + (uint32_t)u64_min(s->n_pieces_span, n_pieces - first);
-        read_ahead(s, end);
+        read_ahead_take(&s->ahead, (uint64_t)end * s->h->info->piece_len);
         hash_span(w, first, end);
     }
     for (size_t i = 0; i < SHA_LANES_MAX; i++)
@@ -607,7 +558,7 @@ static bool make_results(struct hash_files *h)
 enum err_code hash_files_run(struct hash_files *h, struct err *err)
 {
     const struct metainfo *m = h->info;
-    struct shared s = {.h = h, .ahead = {.fd = -1}};
+    struct shared s = {.h = h};
     if (!make_results(h))
         return no_memory(err);
     for (uint32_t i = 0; i < m->n_files; i++)
@@ -619,11 +570,9 @@ enum err_code hash_files_run(struct hash_files *h, struct err *err)
     pthread_cond_init(&s.ended, &attr);
     pthread_condattr_destroy(&attr);
     pthread_mutex_init(&s.lock, NULL);
-    pthread_mutex_init(&s.ahead_lock, NULL);
+    read_ahead_init(&s.ahead, m, open_file, h, &h->is_cancelled);
     enum err_code code = run(&s, err);
-    if (s.ahead.fd >= 0)
-        close(s.ahead.fd);
-    pthread_mutex_destroy(&s.ahead_lock);
+    read_ahead_clear(&s.ahead);
     pthread_mutex_destroy(&s.lock);
     pthread_cond_destroy(&s.ended);
     return code;

@@ -10,6 +10,7 @@
 #include "torrent/metainfo_build.h"
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 
 #define N_FILES_MAX 6u
@@ -246,6 +247,39 @@ static void test_several_files(void **state)
                     compare_all(lens[i], n, piece_lens[k]);
 }
 
+/* Out of the page cache, so that they are read ahead: files that are and are not worth it. */
+static void drop_files(const struct tree *t)
+{
+    char path[TEST_PATH_CAP];
+    for (uint32_t i = 0; i < t->n; i++) {
+        file_path(t, i, path);
+        int fd = open(path, O_RDONLY);
+        assert_true(fd >= 0);
+        assert_int_equal(fsync(fd), 0);
+        assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+        close(fd);
+    }
+}
+
+static void test_cold_files(void **state)
+{
+    (void)state;
+    const uint64_t lens[] = {3000 * KIB, 100, 1024 * KIB, 9000 * KIB + 1, 70 * KIB, 1500 * KIB};
+    for (size_t i = 0; i < COUNT_OF(piece_lens); i++) {
+        struct tree t;
+        tree_begin(&t, lens, COUNT_OF(lens));
+        for (unsigned kind = 1; kind <= 3; kind++) {
+            struct metainfo *m = plan(&t, kind & 1, kind & 2, piece_lens[i]);
+            for (unsigned n_threads = 1; n_threads <= 3; n_threads += 2) {
+                drop_files(&t);
+                assert_int_equal(compare(&t, m, n_threads), 0);
+            }
+            metainfo_free(m);
+        }
+        tree_end(&t);
+    }
+}
+
 /* A v1 torrent of another program may have any piece length. */
 static void test_odd_piece_len(void **state)
 {
@@ -465,15 +499,11 @@ static void test_progress(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_file),
-        cmocka_unit_test(test_many_pieces),
-        cmocka_unit_test(test_several_files),
-        cmocka_unit_test(test_odd_piece_len),
-        cmocka_unit_test(test_short_file),
-        cmocka_unit_test(test_failing_file),
-        cmocka_unit_test(test_each_allocation_fails),
-        cmocka_unit_test(test_cancelled),
-        cmocka_unit_test(test_shrinking_file),
+        cmocka_unit_test(test_one_file),      cmocka_unit_test(test_many_pieces),
+        cmocka_unit_test(test_several_files), cmocka_unit_test(test_cold_files),
+        cmocka_unit_test(test_odd_piece_len), cmocka_unit_test(test_short_file),
+        cmocka_unit_test(test_failing_file),  cmocka_unit_test(test_each_allocation_fails),
+        cmocka_unit_test(test_cancelled),     cmocka_unit_test(test_shrinking_file),
         cmocka_unit_test(test_progress),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
