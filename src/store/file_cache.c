@@ -17,6 +17,7 @@ struct open_file {
     int fd;
     unsigned n_users;
     bool can_write;
+    pthread_mutex_t write_lock; /* one pwritev at a time */
 };
 
 struct file_cache {
@@ -130,6 +131,7 @@ static void close_all(struct file_cache *c, struct list *closing)
         struct open_file *h = CONTAINER_OF(node, struct open_file, in_lru);
         file_windows_forget(&c->windows, h);
         close(h->fd);
+        pthread_mutex_destroy(&h->write_lock);
         free(h);
     }
 }
@@ -160,6 +162,7 @@ struct open_file *file_slot_install_take(struct file_cache *c, struct file_slot 
         close(fd);
         return NULL;
     }
+    pthread_mutex_init(&fresh->write_lock, NULL);
     fresh->fd = fd;
     fresh->can_write = can_write;
     struct list closing;
@@ -204,6 +207,16 @@ void open_file_release(struct file_cache *c, struct open_file *h)
     }
     pthread_mutex_unlock(&c->lock);
     close_all(c, &closing);
+}
+
+void open_file_lock_write(struct open_file *h)
+{
+    pthread_mutex_lock(&h->write_lock);
+}
+
+void open_file_unlock_write(struct open_file *h)
+{
+    pthread_mutex_unlock(&h->write_lock);
 }
 
 struct file_window *open_file_window(struct file_cache *c, struct open_file *h, uint64_t off,

@@ -55,6 +55,10 @@ struct open_file *file_slot_install_take(struct file_cache *c, struct file_slot 
                                          bool can_write);
 int open_file_fd(const struct open_file *h);
 void open_file_release(struct file_cache *c, struct open_file *h);
+/* Around a write: the system lets one at a time into a file and has the others spin for it, which
+ * keeps a core from its work (measured in docs/benchmarks.md); here they sleep. */
+void open_file_lock_write(struct open_file *h);
+void open_file_unlock_write(struct open_file *h);
 /* Part of an open file for sendmsg (file_window_take), until file_cache_window_release; h stays in
  * use as long. NULL: there is no window, read it. */
 struct file_window *open_file_window(struct file_cache *c, struct open_file *h, uint64_t off,

@@ -543,7 +543,9 @@ static enum err_code write_file_run(struct file_store *s, const struct store_put
     for (uint32_t done = 0, n_bytes; !code && done < run->len; done += n_bytes) {
         int n;
         n_bytes = gather(p, from + done, run->len - done, iov, &n);
+        open_file_lock_write(h);
         code = pwritev_all(s, run->file, open_file_fd(h), iov, n, run->file_off + done, err);
+        open_file_unlock_write(h);
     }
     mark_dirty(s, run->file);
     open_file_release(s->cache, h);
