@@ -3,7 +3,8 @@
  *
  *   FAULTY_DIR    files whose path begins so
  *   FAULTY_CALL   pwritev, preadv, preadv2, pread, pwrite, sync (fsync, fdatasync), ftruncate,
- *                 fallocate, or read (any of the reading ones, and sendfile)
+ *                 fallocate, or read (any of the reading ones, and sendfile). Where reading fails
+ *                 nothing can be mapped: data come by these calls alone
  *   FAULTY_AT     the n-th such call fails, from 1
  *   FAULTY_COUNT  and so many in all; 0: every one from then on (default 1)
  *   FAULTY_HOW    a number: errno; "short": half of what was asked for is done
@@ -13,9 +14,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -119,6 +122,16 @@ ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t off, int flags)
         FAIL_WITH(code);
     struct iovec half = half_of(iov);
     return code == FAULT_SHORT ? f(fd, &half, 1, off, flags) : f(fd, iov, n, off, flags);
+}
+
+void *mmap(void *at, size_t len, int prot, int flags, int fd, off_t off)
+{
+    void *(*f)(void *, size_t, int, int, int, off_t) = real("mmap64");
+    const char *wanted = getenv("FAULTY_CALL");
+    bool fails_reads = wanted && (strcmp(wanted, "read") == 0 || strncmp(wanted, "pread", 5) == 0);
+    if (fd >= 0 && fails_reads && is_in_folder(fd))
+        return errno = ENODEV, MAP_FAILED;
+    return f(at, len, prot, flags, fd, off);
 }
 
 ssize_t pread(int fd, void *out, size_t len, off_t off)
