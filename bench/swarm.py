@@ -330,7 +330,7 @@ def full_cases(opt):
     disk = opt.disk or "/var/tmp"
     return (pair_cases(FULL_PAIRS, opt, "v1", "bbr") + pair_cases(DEFAULT_PAIRS, opt, "v1", "cubic")
             + pair_cases(v2, opt, "v2", "bbr") + eight_cases(FULL_CLIENTS, opt, "bbr")
-            + eight_cases("shoal,rtorrent", opt, "cubic")
+            + eight_cases("shoal,rtorrent,aria2", opt, "cubic")
             + pair_cases("shoal:shoal,libtorrent:libtorrent,rtorrent:rtorrent", opt, "v1", "bbr", disk))
 
 
