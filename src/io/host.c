@@ -129,11 +129,10 @@ static void file_release(void *ctx, void *token)
 
 static_assert(FILE_WINDOW_RANGE_MAX >= TCP_FILE_MAP_LEN, "what tcp asks for fits a window");
 
-static const uint8_t *file_map(void *ctx, const struct tcp_file *f, void *token, void **out_map)
+static const uint8_t *file_map(void *ctx, const struct tcp_file *f, void *token, bool is_in_memory,
+                               void **out_map)
 {
     struct io_host *h = ctx;
-    struct file_store *fs = host_jobs_store(h->jobs, f->store);
-    bool is_in_memory = fs && file_store_is_in_memory(fs);
     struct file_window *w = open_file_window(h->config.files, token, f->off, f->len, is_in_memory);
     *out_map = w;
     return w ? file_window_at(w, f->off) : NULL;

@@ -57,7 +57,8 @@ struct tcp_owner {
     void (*file_release)(void *ctx, void *token);
     /* f, up to TCP_FILE_MAP_LEN, for sendmsg alone to read, which then does not wait for a disk;
      * until file_unmap, before file_release. NULL: it must be read. */
-    const uint8_t *(*file_map)(void *ctx, const struct tcp_file *f, void *token, void **out_map);
+    const uint8_t *(*file_map)(void *ctx, const struct tcp_file *f, void *token, bool is_in_memory,
+                               void **out_map);
     void (*file_unmap)(void *ctx, void *map);
     /* Open f and bring it into the page cache, somewhere else; then tcp_file_ready(conn, err).
      * False: there is no memory for that; the connection fails. */

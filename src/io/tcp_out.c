@@ -190,7 +190,7 @@ static void file_has_failed(struct tcp_conn *c, const struct tcp_file *f, const 
 /* A descriptor between file_acquire and file_release. */
 struct file_use {
     int fd;
-    bool is_warm;
+    bool is_warm, is_in_memory;
     bool may_wait; /* it was warmed for this read, or lies in memory: no look-up needed */
     void *token;
 };
@@ -204,7 +204,8 @@ static bool file_acquire(struct tcp_conn *c, const struct tcp_file *f, struct fi
         n->owner.file_acquire(n->owner.ctx, f, &out->fd, &out->is_warm, &out->token);
     if (state == TCP_FILE_ERROR)
         tcp_conn_fail(c, ERR_NOT_FOUND, "the torrent's storage is closed", 0);
-    out->may_wait = c->is_warmed || state == TCP_FILE_IN_MEMORY;
+    out->is_in_memory = state == TCP_FILE_IN_MEMORY;
+    out->may_wait = c->is_warmed || out->is_in_memory;
     return state == TCP_FILE_READY || state == TCP_FILE_IN_MEMORY;
 }
 
@@ -347,7 +348,7 @@ static bool group_map(struct tcp_conn *c, struct batch *b, struct group *g)
     const uint8_t *from = c->tcp->batch + g->batch_off;
     if (!owner->file_map || c->is_warmed)
         return false;
-    g->data = owner->file_map(owner->ctx, &g->file, g->use.token, &g->map);
+    g->data = owner->file_map(owner->ctx, &g->file, g->use.token, g->use.is_in_memory, &g->map);
     if (!g->data)
         return false;
     for (size_t i = g->iov_from; i < b->n_iov; i++) {
@@ -444,13 +445,6 @@ static void batch_sent(struct tcp_conn *c, const struct batch *b, size_t taken)
     c->tcp->counters.unsent_len += size_min(b->len - taken, b->read_len);
 }
 
-/* A worker's read finds out what is the matter with it. */
-static void first_file_is_cold(struct tcp_conn *c)
-{
-    struct tcp_file f = first_file(c);
-    file_is_cold(c, &f);
-}
-
 static bool send_batch(struct tcp_conn *c)
 {
     struct batch b;
@@ -465,9 +459,11 @@ static bool send_batch(struct tcp_conn *c)
             batch_sent(c, &b, before - c->queued_len);
     }
     batch_release(c, &b);
-    if (is_torn)
-        first_file_is_cold(c);
-    else if (!is_whole && c->fd >= 0 && !c->has_failed)
+    if (is_torn) { /* a worker's read finds out what is the matter with it */
+        is_whole = false;
+        cold = first_file(c);
+    }
+    if (!is_whole && c->fd >= 0 && !c->has_failed)
         file_is_cold(c, &cold);
     return goes_on && is_whole;
 }

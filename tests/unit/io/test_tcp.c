@@ -124,16 +124,18 @@ static void file_release(void *ctx, void *token)
     assert_ptr_equal(ctx, token);
 }
 
-static const uint8_t *file_map(void *ctx, const struct tcp_file *f, void *token, void **out_map)
+static const uint8_t *file_map(void *ctx, const struct tcp_file *f, void *token, bool is_in_memory,
+                               void **out_map)
 {
     struct side *s = ctx;
     assert_ptr_equal(token, s);
+    assert_int_equal(is_in_memory, s->is_in_memory);
     if (!s->is_mapped)
         return NULL;
     if (s->torn)
         return s->torn;
     struct file_window *w =
-        file_window_take(&s->windows, s, s->file_fd, f->off, f->len, s->is_in_memory);
+        file_window_take(&s->windows, s, s->file_fd, f->off, f->len, is_in_memory);
     *out_map = w;
     return w ? file_window_at(w, f->off) : NULL;
 }
@@ -590,6 +592,16 @@ static void assert_blocks(const struct pair *p)
     }
 }
 
+/* a sends so many, and b gets what the file holds. */
+static void pair_send_blocks(struct pair *p, size_t n)
+{
+    p->a->n_blocks_to_send = n;
+    p->a->on_room = fill_room;
+    pair_connect(p, addr_v4(127, 0, 0, 1, 0));
+    assert_true(pair_until(p, b_has_all));
+    assert_blocks(p);
+}
+
 static void send_blocks(enum tcp_upload upload, bool is_torn, bool is_cold)
 {
     struct tcp_config config = config_v4();
@@ -599,11 +611,7 @@ static void send_blocks(enum tcp_upload upload, bool is_torn, bool is_cold)
     pair_give_file(&p);
     p.b->is_torn = is_torn;
     p.a->is_cold = is_cold;
-    p.a->n_blocks_to_send = is_torn ? 256 : 1024; /* 16 MiB */
-    p.a->on_room = fill_room;
-    pair_connect(&p, addr_v4(127, 0, 0, 1, 0));
-    assert_true(pair_until(&p, b_has_all));
-    assert_blocks(&p);
+    pair_send_blocks(&p, is_torn ? 256 : 1024); /* 1,024: 16 MiB */
     assert_int_equal(p.a->n_warm, is_cold ? 1 : 0);
     assert_int_equal(tcp_counters(p.a->tcp)->n_file_cold, is_cold ? 1 : 0);
     assert_int_equal(tcp_counters(p.a->tcp)->file_len, p.a->n_blocks_to_send * BLOCK);
@@ -616,11 +624,7 @@ static void data_in_memory_needs_no_worker(void **state)
     for (size_t i = 0; i < COUNT_OF(uploads); i++) {
         struct pair p = pair_of(uploads[i]);
         pair_give_memory_file(&p);
-        p.a->n_blocks_to_send = 256;
-        p.a->on_room = fill_room;
-        pair_connect(&p, addr_v4(127, 0, 0, 1, 0));
-        assert_true(pair_until(&p, b_has_all));
-        assert_blocks(&p);
+        pair_send_blocks(&p, 256);
         assert_int_equal(p.a->n_warm, 0);
         assert_int_equal(tcp_counters(p.a->tcp)->n_file_cold, 0);
         pair_clear(&p);
@@ -647,11 +651,7 @@ static void blocks_go_from_mappings(void **state)
         else
             pair_give_file(&p);
         p.a->is_mapped = true;
-        p.a->n_blocks_to_send = 1024;
-        p.a->on_room = fill_room;
-        pair_connect(&p, addr_v4(127, 0, 0, 1, 0));
-        assert_true(pair_until(&p, b_has_all));
-        assert_blocks(&p);
+        pair_send_blocks(&p, 1024);
         const struct tcp_counters *c = tcp_counters(p.a->tcp);
         assert_true(c->n_file_maps > 0 && c->n_file_maps == p.a->n_unmapped);
         assert_int_equal(c->n_file_reads, 0);
@@ -680,11 +680,7 @@ static void a_torn_mapping_is_read_instead(void **state)
     config.room_len = 4 * ROOM_LEN;
     struct pair p = pair_make(&config);
     give_torn_mapping(&p);
-    p.a->n_blocks_to_send = 64;
-    p.a->on_room = fill_room;
-    pair_connect(&p, addr_v4(127, 0, 0, 1, 0));
-    assert_true(pair_until(&p, b_has_all));
-    assert_blocks(&p);
+    pair_send_blocks(&p, 64);
     assert_true(p.a->n_warm > 0);
     assert_int_equal(tcp_counters(p.a->tcp)->n_file_cold, p.a->n_warm);
     assert_int_equal(tcp_counters(p.a->tcp)->n_file_maps, p.a->n_unmapped);

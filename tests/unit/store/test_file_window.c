@@ -3,6 +3,7 @@
 #include "store/file_window.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/statfs.h>
@@ -70,6 +71,14 @@ static struct file_window *take(struct file *f, const void *name, uint64_t off, 
     return file_window_take(&f->windows, name, f->fd, off, len, false);
 }
 
+/* Taken, and given back at once. */
+static void assert_given(struct file *f, uint64_t off, size_t len)
+{
+    struct file_window *w = take(f, f, off, len);
+    assert_non_null(w);
+    file_window_release(&f->windows, w);
+}
+
 /* Ranges anywhere, those across the end of a window too, hold what the file holds. */
 static void ranges_hold_the_file(void **state)
 {
@@ -104,20 +113,16 @@ static void the_length_of_now_counts(void **state)
 {
     (void)state;
     struct file *f = file_make();
-    struct file_window *w = take(f, f, FILE_LEN - 100, 100);
-    assert_non_null(w);
-    file_window_release(&f->windows, w);
+    assert_given(f, FILE_LEN - 100, 100);
     assert_null(take(f, f, FILE_LEN - 100, 101));
     fill(f->fd, FILE_LEN, FILE_LEN + 10000);
-    w = take(f, f, FILE_LEN - 100, 10100);
+    struct file_window *w = take(f, f, FILE_LEN - 100, 10100);
     assert_non_null(w);
     assert_int_equal(file_window_at(w, FILE_LEN)[9999], byte_at(FILE_LEN + 9999));
     file_window_release(&f->windows, w);
     assert_int_equal(ftruncate(f->fd, 1000), 0);
     assert_null(take(f, f, 900, 101));
-    w = take(f, f, 900, 100);
-    assert_non_null(w);
-    file_window_release(&f->windows, w);
+    assert_given(f, 900, 100);
     file_free(f);
 }
 
@@ -179,8 +184,8 @@ static void what_is_not_in_the_page_cache_is_not_given(void **state)
     struct file *f = file_make();
     struct statfs fs;
     assert_int_equal(fstatfs(f->fd, &fs), 0);
-    if (fs.f_type == 0x01021994 ||
-        fs.f_type == 0x794c7630) { /* tmpfs, overlay: nothing is dropped */
+    if (fs.f_type == TMPFS_MAGIC ||
+        fs.f_type == OVERLAYFS_SUPER_MAGIC) { /* nothing is dropped there */
         file_free(f);
         skip();
     }
@@ -189,9 +194,7 @@ static void what_is_not_in_the_page_cache_is_not_given(void **state)
     assert_null(take(f, f, FILE_WINDOW_LEN, BLOCK));
     uint8_t data[BLOCK];
     assert_int_equal(pread(f->fd, data, BLOCK, FILE_WINDOW_LEN), BLOCK);
-    struct file_window *w = take(f, f, FILE_WINDOW_LEN, BLOCK);
-    assert_non_null(w);
-    file_window_release(&f->windows, w);
+    assert_given(f, FILE_WINDOW_LEN, BLOCK);
     file_free(f);
 }
 
