@@ -1,6 +1,6 @@
 /* bench_host_pair: one seed, one downloader, two real sessions on real hosts over loopback.
  *
- *   bench_host_pair [MIB [SEED [GET]]]    SEED: batch, sendfile, plain or plain=KIB; GET: shoal or plain
+ *   bench_host_pair [MIB [SEED [GET]]]    SEED: auto, copy, splice, plain or plain=KIB; GET: shoal or plain
  *
  * Each runs in a process of its own. Data is made in $TMPDIR (default /tmp) and removed. A plain
  * one is the least that can be a seed or a downloader (plain_peer.h): what shoal costs above it is
@@ -197,12 +197,18 @@ static void plain_seed_main(const struct job *j)
     printf("\n");
 }
 
+static enum tcp_upload upload_of(const char *seed)
+{
+    return strcmp(seed, "copy") == 0     ? TCP_UPLOAD_COPY
+           : strcmp(seed, "splice") == 0 ? TCP_UPLOAD_SPLICE
+                                         : TCP_UPLOAD_AUTO;
+}
+
 static void seed_main(const struct job *j)
 {
     struct node n = {0};
     char byte;
-    bool is_sendfile = strcmp(j->seed, "sendfile") == 0;
-    node_start(&n, 's', is_sendfile ? TCP_UPLOAD_SENDFILE : TCP_UPLOAD_BATCH);
+    node_start(&n, 's', upload_of(j->seed));
     node_add(&n, j->torrent, j->dir, true);
     run_until(&n, TORRENT_SEEDING);
     uint16_t port = io_host_listen_port(n.host);
@@ -223,7 +229,7 @@ static double get_main(const struct job *j, uint16_t port)
 {
     struct node n = {0};
     struct addr to = addr_v4(127, 0, 0, 1, port);
-    node_start(&n, 'g', TCP_UPLOAD_BATCH);
+    node_start(&n, 'g', TCP_UPLOAD_AUTO);
     node_add(&n, j->torrent, j->to, false);
     run_until(&n, TORRENT_DOWNLOADING);
     uint64_t from_us = clock_now_us();
@@ -285,8 +291,8 @@ int main(int argc, char **argv)
     find_infohash(buf_bytes(&torrent), infohash);
     CHECK(pipe(port_pipe) == 0 && pipe(end_pipe) == 0);
     struct job j = {
-        buf_bytes(&torrent),          {infohash, len, PIECE_LEN},   dir,          to,
-        argc > 2 ? argv[2] : "batch", argc > 3 ? argv[3] : "shoal", port_pipe[1], end_pipe[0]};
+        buf_bytes(&torrent),         {infohash, len, PIECE_LEN},   dir,          to,
+        argc > 2 ? argv[2] : "auto", argc > 3 ? argv[3] : "shoal", port_pipe[1], end_pipe[0]};
     fflush(stdout);
     pid_t pid = fork();
     if (pid == 0) {

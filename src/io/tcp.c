@@ -21,7 +21,6 @@
 #define N_ACCEPTS_PER_TURN 64u
 #define N_SPANS            32u
 #define LISTEN_BACKLOG     512
-#define NOTSENT_LOWAT_LEN  (128 * 1024) /* unsent bytes in the kernel cannot be called back */
 
 /* --- connections ----------------------------------------------------------------------------- */
 
@@ -138,7 +137,7 @@ static void conn_report(struct tcp_conn *c)
 
 static void socket_prepare(int fd)
 {
-    int one = 1, lowat = NOTSENT_LOWAT_LEN;
+    int one = 1, lowat = (int)TCP_UNSENT_LEN_MIN;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat, sizeof lowat);
 }
@@ -315,6 +314,7 @@ enum err_code tcp_new(struct tcp **out, struct loop *l, const struct tcp_config 
     list_init(&n->graveyard);
     list_init(&n->connecting);
     list_init(&n->flushing);
+    splice_pipe_init(&n->pipe);
     n->epoll_fd = n->spare_fd = n->listeners[0].fd = n->listeners[1].fd = -1;
     enum err_code code = tcp_open(n, err);
     if (code) {
@@ -354,6 +354,7 @@ void tcp_free(struct tcp *n)
         close(n->spare_fd);
     map_clear(&n->conns);
     mem_check_empty(&n->mem);
+    splice_pipe_clear(&n->pipe);
     free(n->batch);
     free(n);
 }
@@ -388,7 +389,7 @@ static bool accept_one(struct tcp *n, int fd, const struct addr *from)
         return true;
     }
     socket_prepare(fd);
-    tcp_out_announce(c);
+    tcp_out_open(c);
     return true;
 }
 
@@ -509,7 +510,7 @@ static void connect_ended(struct tcp_conn *c)
     n->owner.connected(n->owner.ctx, c->id);
     if (c->fd < 0 || c->state != TCP_OPEN)
         return;
-    tcp_out_announce(c);
+    tcp_out_open(c);
 }
 
 /* --- reading --------------------------------------------------------------------------------- */

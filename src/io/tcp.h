@@ -3,7 +3,7 @@
  * All sockets sit edge-triggered in one epoll set that the loop watches, so no system call is
  * spent on changing interest. Bytes are read straight into spans that the owner lends; what the
  * owner sends in one turn leaves together before the loop sleeps; data of files goes out of a
- * mapping, by one batched read or by sendfile, and only if that would not wait for a disk.
+ * mapping, lent or copied, or by one batched read, and only if that would not wait for a disk.
  *
  *   tcp_connect --> CONNECTING --connected--> OPEN --tcp_close--> FLUSHING --> gone
  *                        |                      |
@@ -67,9 +67,13 @@ struct tcp_owner {
     void (*file_failed)(void *ctx, uint32_t conn, const struct tcp_file *f, const struct err *err);
 };
 
+/* How many blocks leave together. Lending pages (splice_pipe.h) saves a copy, but not where TCP paces
+ * itself by timers (bbr): there time passes anyway, and each packet that is ready too early costs an
+ * interrupt. */
 enum tcp_upload {
-    TCP_UPLOAD_BATCH,   /* one mapping or read for many blocks, one sendmsg; measured fastest */
-    TCP_UPLOAD_SENDFILE /* sendfile per block behind MSG_MORE */
+    TCP_UPLOAD_AUTO,   /* as the socket's congestion control has it */
+    TCP_UPLOAD_COPY,   /* sendmsg */
+    TCP_UPLOAD_SPLICE, /* without a copy what is mapped, if the system lets us */
 };
 
 struct tcp_config {
@@ -90,7 +94,8 @@ struct tcp_counters {
         n_connect_failed, n_connect_timeout, n_over_room, n_flush_timeout, n_file_cold,
         n_file_failed;
     uint64_t n_reads, n_writes, n_file_reads, n_file_maps, read_len, write_len, file_len;
-    uint64_t unsent_len; /* of files, read for a message that the socket did not take whole */
+    uint64_t n_splices;  /* of n_writes */
+    uint64_t unsent_len; /* of files, read or lent for a message that was not taken whole */
 };
 
 enum err_code tcp_new(struct tcp **out, struct loop *l, const struct tcp_config *config,

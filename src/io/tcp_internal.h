@@ -3,6 +3,7 @@
 #include "base/bqueue.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "io/splice_pipe.h"
 #include "io/tcp.h"
 
 #define TCP_ROOM_LEN_DEFAULT (1024u * 1024u)
@@ -12,6 +13,11 @@
 #define TCP_ROOM_SLACK_LEN   (64u * 1024u) /* ours: small messages that crossed an announcement */
 #define TCP_BATCH_LEN        TCP_FILE_MAP_LEN /* file data read or mapped for one sendmsg */
 #define TCP_BATCH_LEN_MIN    (64u * 1024u)
+#define TCP_SPLICE_LEN_MIN   (64u * 1024u)  /* ours: two more system calls want to be worth it */
+#define TCP_UNSENT_LEN_MIN   (128u * 1024u) /* in the kernel, where it cannot be called back */
+#define TCP_UNSENT_LEN_MAX   (2048u * 1024u)
+#define TCP_UNSENT_US        2000u  /* ours: what the far side takes in that time, within these */
+#define TCP_RATE_US          10000u /* ours: and how long that is measured at least */
 #define TCP_N_IOV_MAX        128u
 #define TCP_N_LOST_MAX       256u
 
@@ -52,6 +58,9 @@ struct tcp_conn {
     size_t room_len, sent_len; /* room at most, by what was sent since room_at_us */
     uint64_t room_at_us;
     size_t batch_len; /* file data worth reading for one sendmsg: follows what the socket takes */
+    bool is_spliced;  /* what is mapped goes without a copy */
+    uint64_t rate_at_us;
+    size_t rate_len, unsent_len_max; /* sent since rate_at_us; TCP_NOTSENT_LOWAT */
 };
 
 struct tcp_listener {
@@ -80,6 +89,7 @@ struct tcp {
     uint32_t lost[TCP_N_LOST_MAX];    /* connects that not even memory was there for */
     uint32_t n_lost;
     uint8_t *batch;
+    struct splice_pipe pipe;
 };
 
 /* tcp.c */
@@ -88,10 +98,14 @@ void tcp_conn_fail(struct tcp_conn *c, enum err_code code, const char *what, int
 void tcp_conn_destroy(struct tcp_conn *c); /* memory lives until the next tcp_read */
 /* tcp_out.c */
 void tcp_out_clear(struct tcp_conn *c);
-void tcp_out_announce(struct tcp_conn *c); /* the first time, when the connection is open */
+void tcp_out_open(struct tcp_conn *c); /* the connection is: its room is announced */
+bool tcp_is_paced(
+    const char *congestion_control); /* by timers of its own: bbr and its successors */
 /* Half a second's worth of what was sent lately, within bounds: a slow peer's queue stays short,
  * so that what the choker decides is seen soon. */
 size_t tcp_room_len_next(size_t room_len_max, size_t sent_len, uint64_t elapsed_us);
+/* A power of two: what a peer takes in two milliseconds, so that a fast one is served in few turns. */
+size_t tcp_unsent_len_next(size_t sent_len, uint64_t elapsed_us);
 /* What the socket did not take was read for nothing: read less next time, more when all went.
  * asked and taken count what lies between the blocks, too, and so can exceed TCP_BATCH_LEN. */
 size_t tcp_batch_len_next(size_t batch_len, size_t asked, size_t taken);

@@ -4,7 +4,9 @@
 #include "io/tcp_internal.h"
 #include <assert.h>
 #include <errno.h>
-#include <sys/sendfile.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -130,6 +132,7 @@ static void queue_consume(struct tcp_conn *c, size_t len)
 {
     c->queued_len -= len;
     c->sent_len += len;
+    c->rate_len += len;
     c->tcp->counters.write_len += len;
     while (len > 0) {
         struct tcp_segment *s = segment_at(c, 0);
@@ -243,13 +246,16 @@ struct group {
 
 struct batch {
     struct iovec iov[TCP_N_IOV_MAX];
+    bool is_file[TCP_N_IOV_MAX];
     size_t n_iov, len;
     struct group groups[N_GROUPS_MAX];
     size_t n_groups, file_len, read_len; /* read: what is not mapped */
+    bool is_lent;                        /* without a copy */
 };
 
-static void batch_add_iov(struct batch *b, const uint8_t *data, size_t len)
+static void batch_add_iov(struct batch *b, const uint8_t *data, size_t len, bool is_file)
 {
+    b->is_file[b->n_iov] = is_file;
     b->iov[b->n_iov++] = (struct iovec){(void *)(uintptr_t)data, len};
     b->len += len;
 }
@@ -259,12 +265,12 @@ static void batch_add_bytes(struct batch *b, const struct bytes runs[2], size_t 
 {
     if (off < runs[0].len) {
         size_t take = size_min(len, runs[0].len - off);
-        batch_add_iov(b, runs[0].data + off, take);
+        batch_add_iov(b, runs[0].data + off, take, false);
         off += take;
         len -= take;
     }
     if (len > 0)
-        batch_add_iov(b, runs[1].data + (off - runs[0].len), len);
+        batch_add_iov(b, runs[1].data + (off - runs[0].len), len, false);
 }
 
 /* False: no room for another group. */
@@ -282,7 +288,7 @@ static bool batch_add_file(struct tcp_conn *c, struct batch *b, const struct tcp
     }
     assert(f->len <= TCP_BATCH_LEN - b->file_len);
     g->file.len += f->len;
-    batch_add_iov(b, c->tcp->batch + b->file_len, f->len);
+    batch_add_iov(b, c->tcp->batch + b->file_len, f->len, true);
     b->file_len += f->len;
     return true;
 }
@@ -293,6 +299,7 @@ static void batch_gather(struct tcp_conn *c, struct batch *b)
     bqueue_peek2(&c->out, runs);
     size_t ring_off = 0;
     b->n_iov = b->len = b->n_groups = b->file_len = b->read_len = 0;
+    b->is_lent = false;
     for (uint32_t i = 0; i < c->n_segments && b->n_iov + 2 <= TCP_N_IOV_MAX; i++) {
         struct tcp_segment *s = segment_at(c, i);
         if (!s->is_file) {
@@ -406,17 +413,51 @@ static bool batch_fill(struct tcp_conn *c, struct batch *b, struct tcp_file *out
 
 /* --- sending --------------------------------------------------------------------------------- */
 
-/* One sendmsg; false when the socket takes no more for now, or failed, or *out_is_torn: a mapped
- * file was cut or its disk failed. */
-static bool send_iov(struct tcp_conn *c, struct iovec *iov, size_t n_iov, size_t len, int flags,
-                     bool *out_is_torn)
+/* All of it that is of files is mapped, and it is worth it. */
+static bool batch_can_be_lent(const struct tcp_conn *c, const struct batch *b)
 {
-    struct msghdr msg = {.msg_iov = iov, .msg_iovlen = n_iov};
+    return c->is_spliced && b->read_len == 0 && b->file_len >= TCP_SPLICE_LEN_MIN;
+}
+
+/* Without a copy, but for what lies between the blocks. False: it must go by sendmsg. */
+static bool batch_lend(struct tcp_conn *c, struct batch *b, ssize_t *out_sent)
+{
+    struct splice_pipe *pipe = &c->tcp->pipe;
+    size_t aside_len = 0;
+    for (size_t i = 0; i < b->n_iov; i++)
+        aside_len += b->is_file[i] ? 0 : b->iov[i].iov_len;
+    if (!splice_pipe_begin(pipe, b->iov, b->n_iov, aside_len))
+        return false;
+    for (size_t i = 0; i < b->n_iov; i++) {
+        struct iovec *v = &b->iov[i];
+        if (!b->is_file[i])
+            v->iov_base =
+                (void *)(uintptr_t)splice_pipe_put_aside(pipe, bytes_of(v->iov_base, v->iov_len));
+    }
+    *out_sent = splice_pipe_send(pipe, c->fd, b->iov, b->n_iov);
+    c->tcp->counters.n_splices++;
+    b->is_lent = true;
+    return true;
+}
+
+static ssize_t batch_write(struct tcp_conn *c, struct batch *b)
+{
+    struct msghdr msg = {.msg_iov = b->iov, .msg_iovlen = b->n_iov};
     ssize_t sent;
-    do {
-        sent = sendmsg(c->fd, &msg, MSG_NOSIGNAL | flags);
-    } while (sent < 0 && errno == EINTR);
     c->tcp->counters.n_writes++;
+    if (batch_can_be_lent(c, b) && batch_lend(c, b, &sent))
+        return sent;
+    do {
+        sent = sendmsg(c->fd, &msg, MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    return sent;
+}
+
+/* False when the socket takes no more for now, or failed, or *out_is_torn: a mapped file was cut or
+ * its disk failed. */
+static bool batch_send(struct tcp_conn *c, struct batch *b, bool *out_is_torn)
+{
+    ssize_t sent = batch_write(c, b);
     *out_is_torn = sent < 0 && errno == EFAULT;
     if (*out_is_torn)
         return false;
@@ -426,7 +467,7 @@ static bool send_iov(struct tcp_conn *c, struct iovec *iov, size_t n_iov, size_t
     }
     if (sent > 0)
         queue_consume(c, (size_t)sent);
-    c->can_write = sent >= 0 && (size_t)sent == len;
+    c->can_write = sent >= 0 && (size_t)sent == b->len;
     return c->can_write;
 }
 
@@ -437,12 +478,12 @@ size_t tcp_batch_len_next(size_t batch_len, size_t asked, size_t taken)
     return size_min(size_max(taken, TCP_BATCH_LEN_MIN), TCP_BATCH_LEN);
 }
 
-/* What is mapped costs nothing when it is not taken. */
+/* What is mapped and copied costs nothing when it is not taken. */
 static void batch_sent(struct tcp_conn *c, const struct batch *b, size_t taken)
 {
-    c->batch_len =
-        b->read_len == 0 ? TCP_BATCH_LEN : tcp_batch_len_next(c->batch_len, b->len, taken);
-    c->tcp->counters.unsent_len += size_min(b->len - taken, b->read_len);
+    size_t cost_len = b->is_lent ? b->len : b->read_len;
+    c->batch_len = cost_len == 0 ? TCP_BATCH_LEN : tcp_batch_len_next(c->batch_len, b->len, taken);
+    c->tcp->counters.unsent_len += size_min(b->len - taken, cost_len);
 }
 
 static bool send_batch(struct tcp_conn *c)
@@ -454,7 +495,7 @@ static bool send_batch(struct tcp_conn *c)
     bool goes_on = true, is_torn = false;
     if (b.len > 0 && c->fd >= 0) {
         size_t before = c->queued_len;
-        goes_on = send_iov(c, b.iov, b.n_iov, b.len, 0, &is_torn);
+        goes_on = batch_send(c, &b, &is_torn);
         if (c->fd >= 0 && b.file_len > 0 && !is_torn)
             batch_sent(c, &b, before - c->queued_len);
     }
@@ -466,66 +507,6 @@ static bool send_batch(struct tcp_conn *c)
     if (!is_whole && c->fd >= 0 && !c->has_failed)
         file_is_cold(c, &cold);
     return goes_on && is_whole;
-}
-
-/* In the page cache up to its end? A sequential reader has the rest as well. */
-static bool is_resident(const struct file_use *use, const struct tcp_file *f)
-{
-    if (use->may_wait)
-        return true;
-    uint8_t byte;
-    struct iovec iov = {&byte, 1};
-    ssize_t len = preadv2(use->fd, &iov, 1, (off_t)(f->off + f->len - 1), RWF_NOWAIT);
-    return len == 1 || (len < 0 && errno == EOPNOTSUPP && use->is_warm);
-}
-
-static bool send_file(struct tcp_conn *c, const struct tcp_file *f)
-{
-    struct tcp *n = c->tcp;
-    struct file_use use;
-    bool is_ready = file_acquire(c, f, &use);
-    if (is_ready && !is_resident(&use, f)) {
-        file_release(c, &use);
-        is_ready = false;
-    }
-    if (!is_ready) {
-        if (c->fd >= 0 && !c->has_failed)
-            file_is_cold(c, f);
-        return false;
-    }
-    off_t off = (off_t)f->off;
-    ssize_t sent = sendfile(c->fd, use.fd, &off, f->len);
-    int code = errno;
-    n->counters.n_file_reads++;
-    file_release(c, &use);
-    if (sent == 0) { /* the file became shorter */
-        struct err err = {ERR_IO, "a file is too short", f->file, ENODATA, 0};
-        file_has_failed(c, f, &err);
-        return false;
-    }
-    if (sent < 0 && code != EAGAIN && code != EINTR) {
-        tcp_conn_fail(c, ERR_IO, "cannot send a file to a peer", code);
-        return false;
-    }
-    c->can_write = sent == (ssize_t)f->len;
-    if (sent > 0)
-        queue_consume(c, (size_t)sent);
-    return c->can_write;
-}
-
-static bool send_segment(struct tcp_conn *c)
-{
-    struct tcp_segment *s = segment_at(c, 0);
-    if (s->is_file) {
-        struct tcp_file f = s->file;
-        return send_file(c, &f);
-    }
-    struct batch b = {0};
-    struct bytes runs[2] = {{0}};
-    bqueue_peek2(&c->out, runs);
-    batch_add_bytes(&b, runs, 0, s->len);
-    bool is_torn;
-    return send_iov(c, b.iov, b.n_iov, b.len, c->n_segments > 1 ? MSG_MORE : 0, &is_torn);
 }
 
 static bool conn_can_send(const struct tcp_conn *c)
@@ -543,11 +524,55 @@ size_t tcp_room_len_next(size_t room_len_max, size_t sent_len, uint64_t elapsed_
     return len < room_len_min ? room_len_min : (size_t)u64_min(len, room_len_max);
 }
 
-void tcp_out_announce(struct tcp_conn *c)
+size_t tcp_unsent_len_next(size_t sent_len, uint64_t elapsed_us)
+{
+    uint64_t len = (uint64_t)sent_len * TCP_UNSENT_US / u64_max(elapsed_us, 1);
+    size_t next = TCP_UNSENT_LEN_MIN;
+    while (next < len && next < TCP_UNSENT_LEN_MAX)
+        next *= 2;
+    return next;
+}
+
+static void follow_rate(struct tcp_conn *c, uint64_t now_us)
+{
+    uint64_t elapsed_us = now_us - c->rate_at_us;
+    if (elapsed_us < TCP_RATE_US)
+        return;
+    size_t len = tcp_unsent_len_next(c->rate_len, elapsed_us);
+    int lowat = (int)len;
+    if (len != c->unsent_len_max &&
+        setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat, sizeof lowat) == 0)
+        c->unsent_len_max = len;
+    c->rate_at_us = now_us;
+    c->rate_len = 0;
+}
+
+static void announce(struct tcp_conn *c)
 {
     struct tcp *n = c->tcp;
     c->room_told = c->room_len - size_min(c->queued_len, c->room_len);
     n->owner.room(n->owner.ctx, c->id, c->room_told);
+}
+
+bool tcp_is_paced(const char *congestion_control)
+{
+    return strncmp(congestion_control, "bbr", 3) == 0;
+}
+
+static bool is_paced(int fd)
+{
+    char name[17] = ""; /* TCP_CA_NAME_MAX, which need not end in a zero */
+    socklen_t len = sizeof name - 1;
+    return getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len) == 0 && tcp_is_paced(name);
+}
+
+void tcp_out_open(struct tcp_conn *c)
+{
+    enum tcp_upload upload = c->tcp->config.upload;
+    c->is_spliced = upload == TCP_UPLOAD_SPLICE || (upload == TCP_UPLOAD_AUTO && !is_paced(c->fd));
+    c->unsent_len_max = TCP_UNSENT_LEN_MIN;
+    c->rate_at_us = clock_now_us();
+    announce(c);
 }
 
 /* Half of it is used and half of the queue has gone; or there is less than the longest block may
@@ -562,10 +587,8 @@ static bool room_is_due(const struct tcp_conn *c)
 static void conn_flush(struct tcp_conn *c)
 {
     struct tcp *n = c->tcp;
-    bool is_batch = n->config.upload == TCP_UPLOAD_BATCH;
-    while (conn_can_send(c))
-        if (!(is_batch ? send_batch(c) : send_segment(c)))
-            break;
+    while (conn_can_send(c) && send_batch(c))
+        ;
     if (c->fd < 0 || c->has_failed)
         return;
     if (c->state == TCP_FLUSHING && c->n_segments == 0) {
@@ -577,7 +600,8 @@ static void conn_flush(struct tcp_conn *c)
         c->room_len = tcp_room_len_next(n->config.room_len, c->sent_len, now_us - c->room_at_us);
         c->room_at_us = now_us;
         c->sent_len = 0;
-        tcp_out_announce(c);
+        follow_rate(c, now_us);
+        announce(c);
     }
 }
 

@@ -226,7 +226,7 @@ static void each_allocation_of_a_transfer_fails(void **state)
     (void)state;
     int64_t n_out = alloc_fault_n_out();
     struct world *w =
-        world_new(tree, COUNT_OF(tree), PIECE_LEN, addr_v4(127, 0, 0, 1, 0), TCP_UPLOAD_BATCH);
+        world_new(tree, COUNT_OF(tree), PIECE_LEN, addr_v4(127, 0, 0, 1, 0), TCP_UPLOAD_AUTO);
     unsigned n_runs = 0, n_absorbed = 0;
     must_work(w);
     for (uint64_t at = 1; at < N_ALLOCS_MAX; at += stride(), n_runs++) {

@@ -37,7 +37,7 @@ static void cold_data_crosses(void **state)
 {
     (void)state;
     char path[TEST_PATH_CAP];
-    struct world *w = new_world(addr_v4(127, 0, 0, 1, 0), TCP_UPLOAD_BATCH);
+    struct world *w = new_world(addr_v4(127, 0, 0, 1, 0), TCP_UPLOAD_AUTO);
     node_add(w, &w->a, true, (struct bytes){0});
     must_reach(w, &w->a, TORRENT_SEEDING);
     for (uint32_t i = 0; i < w->x->info->n_files; i++) {
@@ -63,13 +63,8 @@ static void cold_data_crosses(void **state)
 static void a_torrent_crosses_ipv4(void **state)
 {
     (void)state;
-    transfer(addr_v4(127, 0, 0, 1, 0), TCP_UPLOAD_BATCH);
-}
-
-static void a_torrent_crosses_by_sendfile(void **state)
-{
-    (void)state;
-    transfer(addr_v4(127, 0, 0, 1, 0), TCP_UPLOAD_SENDFILE);
+    transfer(addr_v4(127, 0, 0, 1, 0), TCP_UPLOAD_COPY);
+    transfer(addr_v4(127, 0, 0, 1, 0), TCP_UPLOAD_SPLICE);
 }
 
 static void a_torrent_crosses_ipv6(void **state)
@@ -79,7 +74,7 @@ static void a_torrent_crosses_ipv6(void **state)
     bind.ip[15] = 1;
     if (access("/proc/net/if_inet6", R_OK))
         skip();
-    transfer(bind, TCP_UPLOAD_BATCH);
+    transfer(bind, TCP_UPLOAD_AUTO);
 }
 
 /* The folder fills up in the middle; the torrent says which file, and goes on when there is room.
@@ -88,7 +83,7 @@ static void trouble_on_disk_stops_the_torrent(void **state)
 {
     (void)state;
     char path[TEST_PATH_CAP];
-    struct world *w = new_world(addr_v4(127, 0, 0, 1, 0), TCP_UPLOAD_BATCH);
+    struct world *w = new_world(addr_v4(127, 0, 0, 1, 0), TCP_UPLOAD_AUTO);
     node_add(w, &w->a, true, (struct bytes){0});
     must_reach(w, &w->a, TORRENT_SEEDING);
     assert_int_equal(mkdir(test_join(path, w->b.dir, "top"), 0777), 0);
@@ -116,7 +111,7 @@ static void a_vanished_file_stops_the_seed(void **state)
 {
     (void)state;
     char path[TEST_PATH_CAP];
-    struct world *w = new_world(addr_v4(127, 0, 0, 1, 0), TCP_UPLOAD_BATCH);
+    struct world *w = new_world(addr_v4(127, 0, 0, 1, 0), TCP_UPLOAD_AUTO);
     node_add(w, &w->a, true, (struct bytes){0});
     must_reach(w, &w->a, TORRENT_SEEDING);
     assert_int_equal(truncate(test_join(path, w->a.dir, "top/b/three"), 100), 0);
@@ -132,7 +127,7 @@ static void a_vanished_file_stops_the_seed(void **state)
 static void resume_data_carries_over(void **state)
 {
     (void)state;
-    struct world *w = new_world(addr_v4(127, 0, 0, 1, 0), TCP_UPLOAD_BATCH);
+    struct world *w = new_world(addr_v4(127, 0, 0, 1, 0), TCP_UPLOAD_AUTO);
     struct mem mem;
     struct buf resume;
     struct err err;
@@ -171,10 +166,10 @@ static void resume_data_carries_over(void **state)
 static void nothing_leaks(void **state)
 {
     (void)state;
-    world_free(new_world(addr_v4(127, 0, 0, 1, 0), TCP_UPLOAD_BATCH));
+    world_free(new_world(addr_v4(127, 0, 0, 1, 0), TCP_UPLOAD_AUTO));
     size_t n_fds = test_count_fds();
     for (int i = 0; i < 3; i++)
-        world_free(new_world(addr_v4(127, 0, 0, 1, 0), TCP_UPLOAD_BATCH));
+        world_free(new_world(addr_v4(127, 0, 0, 1, 0), TCP_UPLOAD_AUTO));
     assert_int_equal(test_count_fds(), n_fds);
 }
 
@@ -182,7 +177,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_torrent_crosses_ipv4),
-        cmocka_unit_test(a_torrent_crosses_by_sendfile),
         cmocka_unit_test(cold_data_crosses),
         cmocka_unit_test(a_torrent_crosses_ipv6),
         cmocka_unit_test(trouble_on_disk_stops_the_torrent),

@@ -247,7 +247,7 @@ static struct pair pair_make(const struct tcp_config *config)
     return p;
 }
 
-static const enum tcp_upload uploads[] = {TCP_UPLOAD_BATCH, TCP_UPLOAD_SENDFILE};
+static const enum tcp_upload uploads[] = {TCP_UPLOAD_AUTO, TCP_UPLOAD_COPY, TCP_UPLOAD_SPLICE};
 
 static struct pair pair_of(enum tcp_upload upload)
 {
@@ -602,10 +602,9 @@ static void pair_send_blocks(struct pair *p, size_t n)
     assert_blocks(p);
 }
 
-static void send_blocks(enum tcp_upload upload, bool is_torn, bool is_cold)
+static void send_blocks(bool is_torn, bool is_cold)
 {
     struct tcp_config config = config_v4();
-    config.upload = upload;
     config.room_len = 4 * ROOM_LEN;
     struct pair p = pair_make(&config);
     pair_give_file(&p);
@@ -634,31 +633,48 @@ static void data_in_memory_needs_no_worker(void **state)
 static void blocks_go_in_batches(void **state)
 {
     (void)state;
-    send_blocks(TCP_UPLOAD_BATCH, false, false);
-    send_blocks(TCP_UPLOAD_BATCH, true, false);
+    send_blocks(false, false);
+    send_blocks(true, false);
+}
+
+static void send_from_mappings(enum tcp_upload upload, bool is_in_memory)
+{
+    struct tcp_config config = config_v4();
+    config.upload = upload;
+    config.room_len = 4 * ROOM_LEN;
+    struct pair p = pair_make(&config);
+    if (is_in_memory)
+        pair_give_memory_file(&p);
+    else
+        pair_give_file(&p);
+    p.a->is_mapped = true;
+    pair_send_blocks(&p, 1024);
+    const struct tcp_counters *c = tcp_counters(p.a->tcp);
+    assert_true(c->n_file_maps > 0 && c->n_file_maps == p.a->n_unmapped);
+    assert_int_equal(c->n_file_reads, 0);
+    assert_int_equal(c->file_len, 1024 * BLOCK);
+    if (upload == TCP_UPLOAD_COPY)
+        assert_int_equal(c->n_splices | c->unsent_len, 0);
+    if (upload == TCP_UPLOAD_SPLICE)
+        assert_true(c->n_splices > c->n_writes / 2);
+    pair_clear(&p);
 }
 
 /* From windows of a file on disk and of one in memory; nothing is read for it. */
 static void blocks_go_from_mappings(void **state)
 {
     (void)state;
-    for (int is_in_memory = 0; is_in_memory < 2; is_in_memory++) {
-        struct tcp_config config = config_v4();
-        config.room_len = 4 * ROOM_LEN;
-        struct pair p = pair_make(&config);
-        if (is_in_memory)
-            pair_give_memory_file(&p);
-        else
-            pair_give_file(&p);
-        p.a->is_mapped = true;
-        pair_send_blocks(&p, 1024);
-        const struct tcp_counters *c = tcp_counters(p.a->tcp);
-        assert_true(c->n_file_maps > 0 && c->n_file_maps == p.a->n_unmapped);
-        assert_int_equal(c->n_file_reads, 0);
-        assert_int_equal(c->unsent_len, 0);
-        assert_int_equal(c->file_len, 1024 * BLOCK);
-        pair_clear(&p);
+    for (size_t i = 0; i < COUNT_OF(uploads); i++) {
+        send_from_mappings(uploads[i], false);
+        send_from_mappings(uploads[i], true);
     }
+}
+
+static void a_socket_that_paces_itself_is_known(void **state)
+{
+    (void)state;
+    assert_true(tcp_is_paced("bbr") && tcp_is_paced("bbr2"));
+    assert_true(!tcp_is_paced("cubic") && !tcp_is_paced("reno") && !tcp_is_paced(""));
 }
 
 /* A mapping that the kernel cannot read stands for a file that was cut, or a disk that failed. */
@@ -676,22 +692,18 @@ static void a_torn_mapping_is_read_instead(void **state)
     (void)state;
     if (test_is_slow())
         skip(); /* memcheck reports what is done here on purpose: pages that are not there are sent */
-    struct tcp_config config = config_v4();
-    config.room_len = 4 * ROOM_LEN;
-    struct pair p = pair_make(&config);
-    give_torn_mapping(&p);
-    pair_send_blocks(&p, 64);
-    assert_true(p.a->n_warm > 0);
-    assert_int_equal(tcp_counters(p.a->tcp)->n_file_cold, p.a->n_warm);
-    assert_int_equal(tcp_counters(p.a->tcp)->n_file_maps, p.a->n_unmapped);
-    pair_clear(&p);
-}
-
-static void blocks_go_by_sendfile(void **state)
-{
-    (void)state;
-    send_blocks(TCP_UPLOAD_SENDFILE, false, false);
-    send_blocks(TCP_UPLOAD_SENDFILE, true, false);
+    for (size_t i = 0; i < COUNT_OF(uploads); i++) {
+        struct tcp_config config = config_v4();
+        config.upload = uploads[i];
+        config.room_len = 4 * ROOM_LEN;
+        struct pair p = pair_make(&config);
+        give_torn_mapping(&p);
+        pair_send_blocks(&p, 64);
+        assert_true(p.a->n_warm > 0);
+        assert_int_equal(tcp_counters(p.a->tcp)->n_file_cold, p.a->n_warm);
+        assert_int_equal(tcp_counters(p.a->tcp)->n_file_maps, p.a->n_unmapped);
+        pair_clear(&p);
+    }
 }
 
 /* The message is longer than the file data in it, and may be taken up to its last bytes: the next
@@ -719,6 +731,15 @@ static void room_follows_the_rate(void **state)
     assert_int_equal(tcp_room_len_next(1000, 10, 1000000), 1000);
     /* the longest block, 128 KiB (BEP 3) and its head, always comes to fit */
     assert_true(TCP_ROOM_LEN_MIN >= 131072 + 13);
+}
+
+static void unsent_follows_the_rate(void **state)
+{
+    (void)state;
+    assert_int_equal(tcp_unsent_len_next(0, 10000), TCP_UNSENT_LEN_MIN);
+    assert_int_equal(tcp_unsent_len_next(640000, 10000), TCP_UNSENT_LEN_MIN); /* 64 MB/s */
+    assert_int_equal(tcp_unsent_len_next(3000000, 10000), 1u << 20);          /* 300 MB/s */
+    assert_int_equal(tcp_unsent_len_next(SIZE_MAX / TCP_UNSENT_US, 0), TCP_UNSENT_LEN_MAX);
 }
 
 static void send_longest(struct side *s)
@@ -759,8 +780,7 @@ static void the_longest_blocks_never_wait_for_ever(void **state)
 static void cold_data_waits_for_its_worker(void **state)
 {
     (void)state;
-    send_blocks(TCP_UPLOAD_BATCH, false, true);
-    send_blocks(TCP_UPLOAD_SENDFILE, false, true);
+    send_blocks(false, true);
 }
 
 static bool a_has_failed(struct pair *p)
@@ -953,7 +973,8 @@ int main(void)
         cmocka_unit_test(blocks_go_from_mappings),
         cmocka_unit_test(a_torn_mapping_is_read_instead),
         cmocka_unit_test(a_torn_mapping_without_a_file_closes),
-        cmocka_unit_test(blocks_go_by_sendfile),
+        cmocka_unit_test(a_socket_that_paces_itself_is_known),
+        cmocka_unit_test(unsent_follows_the_rate),
         cmocka_unit_test(data_in_memory_needs_no_worker),
         cmocka_unit_test(a_batch_fits_its_buffer),
         cmocka_unit_test(room_follows_the_rate),
