@@ -328,10 +328,19 @@ def eight_cases(clients, opt, cc):
 def full_cases(opt):
     v2 = "shoal:shoal,libtorrent:libtorrent,shoal:libtorrent,libtorrent:shoal"
     disk = opt.disk or "/var/tmp"
-    return (pair_cases(FULL_PAIRS, opt, "v1", "bbr") + pair_cases(DEFAULT_PAIRS, opt, "v1", "cubic")
+    fast = DEFAULT_PAIRS + ",shoal:libtorrent,shoal:rtorrent,shoal:aria2"
+    return (pair_cases(FULL_PAIRS, opt, "v1", "bbr") + pair_cases(fast, opt, "v1", "cubic")
             + pair_cases(v2, opt, "v2", "bbr") + eight_cases(FULL_CLIENTS, opt, "bbr")
             + eight_cases("shoal,rtorrent,aria2", opt, "cubic")
-            + pair_cases("shoal:shoal,libtorrent:libtorrent,rtorrent:rtorrent", opt, "v1", "bbr", disk))
+            + pair_cases("shoal:shoal,libtorrent:libtorrent,rtorrent:rtorrent", opt, "v1", "bbr", disk)
+            + pair_cases("shoal:shoal,rtorrent:rtorrent", opt, "v1", "cubic", disk))
+
+
+def memory_of(cases):
+    """What may be in use at once: all payloads, for they stay, the copies of the largest case, and a quarter more."""
+    payloads = {(case.disk, case.size) for case in cases}
+    copies = max(case.n_gets * case.size for case in cases)
+    return (sum(size for _, size in payloads) + copies) * 5 // 4 + (1 << 30)
 
 
 def report(cases, opt):
@@ -375,8 +384,7 @@ def main():
     swarmlib.enter_namespace()
     cases = full_cases(opt) if opt.full else (
         pair_cases(opt.pairs, opt, opt.kind, opt.cc, opt.disk) + eight_cases(opt.eight, opt, opt.cc))
-    most = max(case.n_gets * case.size for case in cases)
-    ballast = Ballast(os.environ["TMPDIR"], most + most // 4 + (1 << 30))
+    ballast = Ballast(os.environ["TMPDIR"], memory_of(cases))
     sources = Sources()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # programs and folders go as at any end
     try:
