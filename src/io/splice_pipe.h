@@ -9,7 +9,8 @@
  *
  * Ownership  the pipe is the caller's; one serves any number of sockets
  * Threads    one
- * Errors     false or errno; a pipe that could not be had once is not asked for again
+ * Errors     as of sendmsg; where the system has no pipe for us, or does not let us (a sandbox), it
+ *            is not asked again
  * Bounds     three descriptors; SPLICE_PIPE_LEN of lent pages and SPLICE_PIPE_ASIDE_LEN of memory,
  *            and as much of either again as sockets hold
  */
@@ -30,13 +31,12 @@ struct splice_pipe {
 
 void splice_pipe_init(struct splice_pipe *p);
 void splice_pipe_clear(struct splice_pipe *p);
-/* For a message of these entries, of which aside_len bytes will be put aside. False: the system
- * has no pipe for us, or the message is too large for one; send it otherwise. */
-bool splice_pipe_begin(struct splice_pipe *p, const struct iovec *iov, size_t n_iov,
-                       size_t aside_len);
-/* A copy that the entry of the message is to point at instead. */
+/* A message begins, of which so much will be put aside. False: send it otherwise. */
+bool splice_pipe_begin(struct splice_pipe *p, size_t aside_len);
+/* A copy for the message to have in its place. */
 const uint8_t *splice_pipe_put_aside(struct splice_pipe *p, struct bytes b);
-/* As sendmsg on a non-blocking socket: how much it took, or -1. EFAULT: there is an entry whose
- * pages cannot be had (their file was cut, its disk failed); nothing was sent. */
-ssize_t splice_pipe_send(struct splice_pipe *p, int socket_fd, const struct iovec *iov,
-                         size_t n_iov);
+/* To a socket that does not wait. *out_sent: how much it took, or -1 and errno: EFAULT, there is an
+ * entry whose pages cannot be had (their file was cut, its disk failed), and nothing was sent.
+ * False: send it otherwise, there are more pages than a pipe holds, or the system refuses. */
+bool splice_pipe_send(struct splice_pipe *p, int socket_fd, const struct iovec *iov, size_t n_iov,
+                      ssize_t *out_sent);

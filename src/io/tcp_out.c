@@ -426,7 +426,7 @@ static bool batch_lend(struct tcp_conn *c, struct batch *b, ssize_t *out_sent)
     size_t aside_len = 0;
     for (size_t i = 0; i < b->n_iov; i++)
         aside_len += b->is_file[i] ? 0 : b->iov[i].iov_len;
-    if (!splice_pipe_begin(pipe, b->iov, b->n_iov, aside_len))
+    if (!splice_pipe_begin(pipe, aside_len))
         return false;
     for (size_t i = 0; i < b->n_iov; i++) {
         struct iovec *v = &b->iov[i];
@@ -434,10 +434,9 @@ static bool batch_lend(struct tcp_conn *c, struct batch *b, ssize_t *out_sent)
             v->iov_base =
                 (void *)(uintptr_t)splice_pipe_put_aside(pipe, bytes_of(v->iov_base, v->iov_len));
     }
-    *out_sent = splice_pipe_send(pipe, c->fd, b->iov, b->n_iov);
-    c->tcp->counters.n_splices++;
-    b->is_lent = true;
-    return true;
+    b->is_lent = splice_pipe_send(pipe, c->fd, b->iov, b->n_iov, out_sent);
+    c->tcp->counters.n_splices += b->is_lent;
+    return b->is_lent;
 }
 
 static ssize_t batch_write(struct tcp_conn *c, struct batch *b)
