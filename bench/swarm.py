@@ -20,7 +20,6 @@ import ctypes
 import json
 import os
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -68,29 +67,6 @@ def touch_pages(folder, size):
     for _ in range(size >> 20):
         os.write(fd, zeros)
     os.close(fd)
-
-
-# --- the network ------------------------------------------------------------------------------------------------
-
-
-def ruling_congestion_control():
-    """What a connection between two addresses of the namespace gets, at both ends."""
-    with socket.create_server((swarmlib.address(1), 0)) as listener:
-        with socket.create_connection(listener.getsockname(), source_address=(swarmlib.address(2), 0)) as a:
-            with listener.accept()[0] as b:
-                names = [s.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16) for s in (a, b)]
-    return {name.rstrip(b"\0").decode() for name in names}
-
-
-def set_congestion_control(name):
-    """By the routes to the namespace's addresses: its sysctl only takes what the machine allows to everybody."""
-    if ruling_congestion_control() == {name}:
-        return
-    for n in range(1, 41):
-        ip = swarmlib.address(n)
-        subprocess.run(["ip", "route", "replace", "local", ip, "dev", "lo", "table", "local", "proto", "kernel", "scope",
-                        "host", "src", swarmlib.address(1), "congctl", name], check=True)
-    assert ruling_congestion_control() == {name}, f"{name} does not rule"
 
 
 # --- what a process used ---------------------------------------------------------------------------------------
@@ -210,7 +186,8 @@ class Case:
             lab.close()
 
     def measure(self, lab, sources):
-        set_congestion_control(self.cc)
+        swarmlib.set_congestion_control(self.cc)
+        assert swarmlib.ruling_congestion_control() == {self.cc}, f"{self.cc} does not rule"
         src = sources.folder(self.disk, self.size)
         tracker = ShoalTracker(lab)
         torrent = sources.torrent(self.disk, self.size, self.kind, tracker.http)

@@ -15,6 +15,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -66,6 +67,25 @@ def enter_namespace():
         sys.exit(77)
     env = dict(os.environ, SHOAL_NETNS="1")
     os.execvpe("unshare", ["unshare", *flags, sys.executable, *sys.argv], env)
+
+
+def ruling_congestion_control():
+    """What a connection between two addresses of the namespace gets, at both ends."""
+    with socket.create_server((address(1), 0)) as listener:
+        with socket.create_connection(listener.getsockname(), source_address=(address(2), 0)) as a:
+            with listener.accept()[0] as b:
+                names = [s.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16) for s in (a, b)]
+    return {name.rstrip(b"\0").decode() for name in names}
+
+
+def set_congestion_control(name):
+    """By the routes to the namespace's addresses: its sysctl only takes what the machine allows to everybody. A kernel
+    that does not have it leaves things as they are."""
+    if ruling_congestion_control() == {name}:
+        return
+    for n in range(1, 41):
+        subprocess.run(["ip", "route", "replace", "local", address(n), "dev", "lo", "table", "local", "proto", "kernel",
+                        "scope", "host", "src", address(1), "congctl", name], stderr=subprocess.DEVNULL, check=False)
 
 
 def wait_for(what, condition, seconds):
@@ -620,6 +640,8 @@ def run_case(case):
 
 def main(cases):
     enter_namespace()
+    set_congestion_control("cubic")  # the usual one: uploads lend their pages (tcp.h); tests/system takes the machine's
+    print(f"congestion control: {', '.join(ruling_congestion_control())}", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     wanted = sys.argv[1:]
     results = [run_case(c) for c in cases if not wanted or c.__name__ in wanted]
