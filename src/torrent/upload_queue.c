@@ -23,13 +23,11 @@ static uint32_t n_hashes(uint32_t cap)
 }
 
 /* A key counts at two places of the table, so that one which is not there is taken for one that is
- * only where both happen to be used: in a full queue one time in twenty. Blocks are numbered
- * through, for pieces of up to 16 MiB. */
-static uint16_t *hashed(const struct upload_queue *q, uint64_t key, int which)
+ * only where both happen to be used: in a full queue one time in twenty. */
+static uint32_t *hashed(const struct upload_queue *q, uint64_t key, int which)
 {
     static const uint64_t factors[2] = {0x9E3779B97F4A7C15u, 0xD6E8FEB86659FD93u};
-    uint64_t number = (key >> 32) * 1024 + (uint32_t)key / 16384;
-    return &q->n_hashed[number * factors[which] >> (__builtin_clzll(n_hashes(q->cap)) + 1)];
+    return &q->n_hashed[key * factors[which] >> (__builtin_clzll(n_hashes(q->cap)) + 1)];
 }
 
 static bool may_have(const struct upload_queue *q, uint64_t key)
@@ -67,7 +65,7 @@ static bool grow(struct upload_queue *q)
     uint32_t cap = q->cap ? q->cap * 2 : 8;
     uint64_t *keys = mem_alloc(q->mem, sizeof *keys * cap);
     uint32_t *lens = mem_alloc(q->mem, sizeof *lens * cap);
-    uint16_t *n_hashed = mem_calloc(q->mem, n_hashes(cap), sizeof *n_hashed);
+    uint32_t *n_hashed = mem_calloc(q->mem, n_hashes(cap), sizeof *n_hashed);
     if (!keys || !lens || !n_hashed) {
         mem_free(q->mem, keys);
         mem_free(q->mem, lens);

@@ -16,7 +16,7 @@ struct upload_queue {
     struct mem *mem;
     uint64_t *keys; /* ring: piece << 32 | begin */
     uint32_t *lens;
-    uint16_t *n_hashed;     /* 8 * cap: how many keys fall there; 0 spares a look through all */
+    uint32_t *n_hashed;     /* 8 * cap: how many keys fall there; 0 spares a look through all */
     uint32_t start, n, cap; /* cap is 0 or a power of two */
     uint32_t n_max;
     uint64_t len; /* bytes asked for */

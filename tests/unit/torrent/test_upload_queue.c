@@ -85,6 +85,31 @@ static void test_full(void **state)
     mem_check_empty(&mem);
 }
 
+/* A fast peer that no one can refuse may ask for so many (transfer_up.c), each for a byte of the same
+ * block if it wants: they are told apart as fast as any others, and counted right. */
+static void test_more_than_sixteen_bits(void **state)
+{
+    (void)state;
+    struct mem mem;
+    struct upload_queue q;
+    const uint32_t n = 70000;
+    mem_init(&mem, MEM_NO_BUDGET, NULL);
+    upload_queue_init(&q, &mem, n);
+    for (uint32_t i = 0; i < n; i++) {
+        struct wire_block b = {7, i, 1};
+        assert_int_equal(upload_queue_push(&q, &b), UPLOAD_QUEUED);
+    }
+    struct wire_block b = {7, n - 1, 1};
+    assert_int_equal(upload_queue_push(&q, &b), UPLOAD_DUPLICATE);
+    for (uint32_t i = 0; i < n; i++) {
+        assert_true(upload_queue_pop(&q, &b));
+        assert_int_equal(b.begin, i);
+    }
+    upload_queue_check(&q);
+    upload_queue_clear(&q);
+    mem_check_empty(&mem);
+}
+
 static bool fill(struct mem *mem, void *ctx)
 {
     (void)ctx;
@@ -111,6 +136,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_model),
         cmocka_unit_test(test_full),
+        cmocka_unit_test(test_more_than_sixteen_bits),
         cmocka_unit_test(test_shortage_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
