@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/hex.h"
 #include "base/mem.h"
+#include <dirent.h>
 #include <ftw.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -66,6 +67,19 @@ static inline uint8_t *test_exact_copy(struct bytes b)
     if (b.len)
         memcpy(copy, b.data, b.len);
     return copy;
+}
+
+/* --- descriptors ----------------------------------------------------------------------------- */
+
+static inline size_t test_count_fds(void)
+{
+    size_t n = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    while (dir && readdir(dir))
+        n++;
+    if (dir)
+        closedir(dir);
+    return n;
 }
 
 /* --- slow machines --------------------------------------------------------------------------- */

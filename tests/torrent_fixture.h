@@ -4,7 +4,6 @@
 #include "crypto/sha.h"
 #include "test_util.h"
 #include "torrent/metainfo.h"
-#include <dirent.h>
 
 struct fixture_file {
     const char *path; /* below the torrent's folder "top", '/' between elements */
@@ -116,15 +115,4 @@ static inline void fixture_write(const struct fixture *x, const char *dir)
         }
         test_write_file(path, bytes_of(x->data + f->off, f->len));
     }
-}
-
-static inline size_t test_count_fds(void)
-{
-    size_t n = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (dir && readdir(dir))
-        n++;
-    if (dir)
-        closedir(dir);
-    return n;
 }

@@ -85,7 +85,7 @@ static void prepare_turn(uv_prepare_t *prepare)
 }
 
 /* A write to a socket that the far side closed must be an error, not the end of the program;
- * sendfile has no flag for it. An owner who set a disposition of its own keeps it. */
+ * splice has no flag for it. An owner who set a disposition of its own keeps it. */
 static void ignore_sigpipe(void)
 {
     struct sigaction old;

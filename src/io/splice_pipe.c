@@ -156,7 +156,7 @@ static ssize_t hand_on(struct splice_pipe *p, int socket_fd, size_t len)
 /* Of splice itself; nothing that a TCP socket answers. */
 static bool is_refusal(int code)
 {
-    return code == ENOSYS || code == EPERM || code == EINVAL || code == EBADF;
+    return code == ENOSYS || code == EPERM || code == EINVAL;
 }
 
 bool splice_pipe_send(struct splice_pipe *p, int socket_fd, const struct iovec *iov, size_t n_iov,

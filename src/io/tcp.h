@@ -26,7 +26,7 @@ struct tcp;
 #define TCP_CONNECT_US_MAX 10000000u /* default, ours: BEP 3 leaves it open */
 #define TCP_FLUSH_US_MAX   3000000u  /* ours: what was sent before close */
 #define TCP_READ_TURN_LEN  (1024u * 1024u)
-#define TCP_FILE_MAP_LEN   (512u * 1024u) /* file data in one sendmsg */
+#define TCP_FILE_MAP_LEN   (512u * 1024u) /* file data in one message */
 
 enum tcp_file_state {
     TCP_FILE_READY,
@@ -55,8 +55,8 @@ struct tcp_owner {
     enum tcp_file_state (*file_acquire)(void *ctx, const struct tcp_file *f, int *out_fd,
                                         bool *out_is_warm, void **out_token);
     void (*file_release)(void *ctx, void *token);
-    /* f, up to TCP_FILE_MAP_LEN, for sendmsg alone to read, which then does not wait for a disk;
-     * until file_unmap, before file_release. NULL: it must be read. */
+    /* f, up to TCP_FILE_MAP_LEN, for system calls alone to copy from or to lend from, which then do
+     * not wait for a disk; until file_unmap, before file_release. NULL: it must be read. */
     const uint8_t *(*file_map)(void *ctx, const struct tcp_file *f, void *token, bool is_in_memory,
                                void **out_map);
     void (*file_unmap)(void *ctx, void *map);

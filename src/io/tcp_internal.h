@@ -99,8 +99,8 @@ void tcp_conn_destroy(struct tcp_conn *c); /* memory lives until the next tcp_re
 /* tcp_out.c */
 void tcp_out_clear(struct tcp_conn *c);
 void tcp_out_open(struct tcp_conn *c); /* the connection is: its room is announced */
-bool tcp_is_paced(
-    const char *congestion_control); /* by timers of its own: bbr and its successors */
+/* Does this congestion control pace by timers of its own? bbr and its successors do. */
+bool tcp_is_paced(const char *name);
 /* Half a second's worth of what was sent lately, within bounds: a slow peer's queue stays short,
  * so that what the choker decides is seen soon. */
 size_t tcp_room_len_next(size_t room_len_max, size_t sent_len, uint64_t elapsed_us);

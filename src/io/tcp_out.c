@@ -553,9 +553,9 @@ static void announce(struct tcp_conn *c)
     n->owner.room(n->owner.ctx, c->id, c->room_told);
 }
 
-bool tcp_is_paced(const char *congestion_control)
+bool tcp_is_paced(const char *name)
 {
-    return strncmp(congestion_control, "bbr", 3) == 0;
+    return strncmp(name, "bbr", 3) == 0;
 }
 
 static bool is_paced(int fd)

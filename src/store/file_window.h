@@ -1,9 +1,10 @@
 /* file_window: stretches of open files mapped for the kernel to send from, so that a seed's data is
- * copied once (page cache to packet) instead of twice.
+ * copied once (page cache to packet) instead of twice, or lent and not copied at all.
  *
  * Only system calls read a window, never code of ours: a page that cannot be had (the file was cut,
- * the disk failed) makes sendmsg fail with EFAULT, it raises no signal. What is handed out is in the
- * page cache at that moment; a page that is thrown out in between is waited for, as with sendfile.
+ * the disk failed) makes sendmsg or vmsplice fail with EFAULT, it raises no signal. What is handed
+ * out is in the page cache at that moment; a page that is thrown out in between is waited for. Who
+ * lends pages may give the window back at once: the socket keeps the pages, not the window.
  * A window holds FILE_WINDOW_LEN of a file and the beginning of the next, so that every range of
  * up to FILE_WINDOW_RANGE_MAX lies within one.
  *

@@ -3,7 +3,7 @@
  *
  *   FAULTY_DIR    files whose path begins so
  *   FAULTY_CALL   pwritev, preadv, preadv2, pread, pwrite, sync (fsync, fdatasync), ftruncate,
- *                 fallocate, or read (any of the reading ones, and sendfile). Where reading fails
+ *                 fallocate, or read (any of the reading ones). Where reading fails
  *                 nothing can be mapped: data come by these calls alone
  *   FAULTY_AT     the n-th such call fails, from 1
  *   FAULTY_COUNT  and so many in all; 0: every one from then on (default 1)
@@ -19,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/sendfile.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -58,8 +57,7 @@ static void note(const char *call, unsigned long n)
 
 static int is_read(const char *wanted, const char *call)
 {
-    return strcmp(wanted, "read") == 0 &&
-           (strncmp(call, "pread", 5) == 0 || strcmp(call, "sendfile") == 0);
+    return strcmp(wanted, "read") == 0 && strncmp(call, "pread", 5) == 0;
 }
 
 /* What becomes of this call: FAULT_NONE, FAULT_SHORT, or an errno. */
@@ -150,15 +148,6 @@ ssize_t pwrite(int fd, const void *in, size_t len, off_t off)
     if (code > 0)
         FAIL_WITH(code);
     return f(fd, in, code == FAULT_SHORT && len > 1 ? len / 2 : len, off);
-}
-
-ssize_t sendfile(int to, int fd, off_t *off, size_t len)
-{
-    ssize_t (*f)(int, int, off_t *, size_t) = real("sendfile64");
-    int code = fault("sendfile", fd);
-    if (code > 0)
-        FAIL_WITH(code);
-    return f(to, fd, off, code == FAULT_SHORT && len > 1 ? len / 2 : len);
 }
 
 int fdatasync(int fd)

@@ -3,7 +3,7 @@
 #include "io/http_server.h"
 #include "io/loop.h"
 #include "io/sockaddr.h"
-#include "torrent_fixture.h"
+#include "test_util.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>

@@ -1,6 +1,5 @@
 #include "io/loop.h"
 #include "test_util.h"
-#include "torrent_fixture.h"
 #include <pthread.h>
 #include <signal.h>
 

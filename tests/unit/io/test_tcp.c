@@ -249,13 +249,6 @@ static struct pair pair_make(const struct tcp_config *config)
 
 static const enum tcp_upload uploads[] = {TCP_UPLOAD_AUTO, TCP_UPLOAD_COPY, TCP_UPLOAD_SPLICE};
 
-static struct pair pair_of(enum tcp_upload upload)
-{
-    struct tcp_config config = config_v4();
-    config.upload = upload;
-    return pair_make(&config);
-}
-
 static void pair_connect(struct pair *p, struct addr to)
 {
     to.port = tcp_listen_port(p->b->tcp);
@@ -620,14 +613,13 @@ static void send_blocks(bool is_torn, bool is_cold)
 static void data_in_memory_needs_no_worker(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < COUNT_OF(uploads); i++) {
-        struct pair p = pair_of(uploads[i]);
-        pair_give_memory_file(&p);
-        pair_send_blocks(&p, 256);
-        assert_int_equal(p.a->n_warm, 0);
-        assert_int_equal(tcp_counters(p.a->tcp)->n_file_cold, 0);
-        pair_clear(&p);
-    }
+    struct tcp_config config = config_v4();
+    struct pair p = pair_make(&config);
+    pair_give_memory_file(&p);
+    pair_send_blocks(&p, 256);
+    assert_int_equal(p.a->n_warm, 0);
+    assert_int_equal(tcp_counters(p.a->tcp)->n_file_cold, 0);
+    pair_clear(&p);
 }
 
 static void blocks_go_in_batches(void **state)
@@ -849,16 +841,15 @@ static void a_closed_store_closes_the_connection(void **state)
 static void a_cold_file_without_memory_fails(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < COUNT_OF(uploads); i++) {
-        struct pair p = pair_of(uploads[i]);
-        pair_connect(&p, addr_v4(127, 0, 0, 1, 0));
-        p.a->is_cold = p.a->cannot_warm = true;
-        tcp_send_file(p.a->tcp, p.a->conn, &(struct tcp_file){7, 3, 0, BLOCK});
-        assert_true(pair_until(&p, a_is_closed));
-        assert_int_equal(p.a->closed.code, ERR_NO_MEMORY);
-        assert_int_equal(p.a->n_warm, 1);
-        pair_clear(&p);
-    }
+    struct tcp_config config = config_v4();
+    struct pair p = pair_make(&config);
+    pair_connect(&p, addr_v4(127, 0, 0, 1, 0));
+    p.a->is_cold = p.a->cannot_warm = true;
+    tcp_send_file(p.a->tcp, p.a->conn, &(struct tcp_file){7, 3, 0, BLOCK});
+    assert_true(pair_until(&p, a_is_closed));
+    assert_int_equal(p.a->closed.code, ERR_NO_MEMORY);
+    assert_int_equal(p.a->n_warm, 1);
+    pair_clear(&p);
 }
 
 static bool b_is_full(struct pair *p)

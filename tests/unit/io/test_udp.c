@@ -1,7 +1,7 @@
 #include "io/loop.h"
 #include "io/sockaddr.h"
 #include "io/udp.h"
-#include "torrent_fixture.h"
+#include "test_util.h"
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
