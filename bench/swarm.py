@@ -6,9 +6,10 @@ usage: bench/swarm.py [--size 2G] [--runs 5] [--pairs shoal:shoal,...] [--eight 
                       [--disk DIR] [--json] [--out FILE]
        bench/swarm.py --full [--runs 5] [--minutes 20] [--out FILE]
 
-A pair is seed:downloader. --eight NAME is one seed and eight downloaders of 512 MiB that trade with each other. Without
---disk all lies on tmpfs. --full measures everything that docs/benchmarks.md promises, in about twenty minutes: when
---minutes are over no case begins any more. A case that failed twice is not tried again. --out is written after each round.
+A pair is seed:downloader; shoal+cubic is shoal told to use that, whatever rules. --eight NAME is one seed and eight
+downloaders of 512 MiB that trade with each other. Without --disk all lies on tmpfs. --full measures everything that
+docs/benchmarks.md promises, in about thirty minutes: when --minutes are over no case begins any more. A case that failed
+twice is not tried again. --out is written after each round.
 
 Time and CPU (user + system, in seconds per GB of payload that arrived) count from the first byte on a downloader's
 disk to the last downloader's word that the torrent is complete and checked; MB/s of eight is the sum of all. Memory is
@@ -109,9 +110,15 @@ def tail_has(client, word):
 # --- clients ---------------------------------------------------------------------------------------------------
 
 
+def shoal_args(name):
+    """Of shoal, and of shoal+cubic: told to use that, whatever rules."""
+    _, _, cc = name.partition("+")
+    return ["--congestion-control", cc] if cc else []
+
+
 def start_seed(name, lab, torrent, src):
-    if name == "shoal":
-        return shoal_seed(lab, torrent, src)
+    if name.startswith("shoal"):
+        return shoal_seed(lab, torrent, src, *shoal_args(name))
     if name == "libtorrent":
         return Libtorrent(lab, torrent, src, seed=True, settings=LT_SETTINGS)
     if name == "rtorrent":
@@ -123,8 +130,8 @@ def start_seed(name, lab, torrent, src):
 
 def start_get(name, lab, torrent, out):
     """A downloader that stays, and what tells that it is complete."""
-    if name == "shoal":
-        client = shoal_get(lab, torrent, out, "--seed")
+    if name.startswith("shoal"):
+        client = shoal_get(lab, torrent, out, "--seed", *shoal_args(name))
         return client, lambda: tail_has(client, b'"complete"')
     if name == "libtorrent":
         client = Libtorrent(lab, torrent, out, settings=LT_SETTINGS)

@@ -35,12 +35,13 @@ struct shoal_session_options {
     const char *state_dir;   /* resume data; NULL: $XDG_STATE_HOME/shoal                 */
     uint64_t max_down_per_s; /* bytes, payload and protocol; 0: no limit                 */
     uint64_t max_up_per_s;
-    uint32_t n_conns_max; /* 0: 500                                                   */
-    uint32_t n_workers;   /* threads for hashing and disk; 0: one per core            */
-    size_t cache_len_max; /* bytes of blocks in memory; 0: 32 MiB                     */
-    bool is_pex_off;      /* no peer exchange (BEP 11)                                */
-    bool is_announce_off; /* no trackers                                              */
-    int log_level;        /* 0 errors .. 4 everything                                 */
+    uint32_t n_conns_max;           /* 0: 500                                                   */
+    uint32_t n_workers;             /* threads for hashing and disk; 0: one per core            */
+    size_t cache_len_max;           /* bytes of blocks in memory; 0: 32 MiB                     */
+    bool is_pex_off;                /* no peer exchange (BEP 11)                                */
+    bool is_announce_off;           /* no trackers                                              */
+    const char *congestion_control; /* of TCP to peers: cubic, bbr, lp, ...; NULL: the system's */
+    int log_level;                  /* 0 errors .. 4 everything                                 */
     void (*log)(void *ctx, int level, const char *subsystem, const char *line); /* any thread */
     void *log_ctx;
 };
@@ -49,6 +50,7 @@ SHOAL_API void shoal_session_options_init(struct shoal_session_options *options)
 
 /* Create a session and listen. The options are copied.
  * ERR_IO: the address cannot be listened on, or the state folder not be used.
+ * ERR_UNSUPPORTED: the system does not have that congestion control, or only for root.
  */
 SHOAL_API enum shoal_err shoal_session_new(struct shoal_session **out,
                                            const struct shoal_session_options *options,

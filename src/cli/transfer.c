@@ -114,28 +114,31 @@ static bool read_option(struct transfer *t, struct ui_options *o, int index)
     case 3:
         return read_bind(o, s);
     case 4:
-        return ui_read_size(o, &s->max_down_per_s);
+        s->congestion_control = o->value;
+        return true;
     case 5:
-        return ui_read_size(o, &s->max_up_per_s);
+        return ui_read_size(o, &s->max_down_per_s);
     case 6:
-        t->is_seed_after = true;
-        return read_ratio(o, &w->seed_ratio);
+        return ui_read_size(o, &s->max_up_per_s);
     case 7:
         t->is_seed_after = true;
-        return ui_read_duration_s(o, &w->seed_time_s);
+        return read_ratio(o, &w->seed_ratio);
     case 8:
+        t->is_seed_after = true;
+        return ui_read_duration_s(o, &w->seed_time_s);
+    case 9:
         s->state_dir = o->value;
         return true;
-    case 9:
+    case 10:
         w->check = SHOAL_CHECK_ALL;
         return true;
-    case 10:
+    case 11:
         s->is_pex_off = true;
         return true;
-    case 11:
+    case 12:
         t->is_json = true;
         return true;
-    case 12:
+    case 13:
         t->is_quiet = true;
         return true;
     default:

@@ -46,6 +46,8 @@ void transfer_init(struct transfer *t);
         {"peer", 0, "HOST:PORT", "connect to this peer; may be repeated"},                         \
         {"port", 'p', "PORT", "listen on this port (default: one that is free)"},                  \
         {"bind", 0, "ADDR", "listen on this address and dial from it"},                            \
+        {"congestion-control", 0, "NAME",                                                          \
+         "of TCP to peers: cubic, bbr, lp (default: the system's)"},                               \
         {"max-down", 0, "SIZE", "at most so many bytes a second down"},                            \
         {"max-up", 0, "SIZE", "at most so many bytes a second up"},                                \
         {"seed-ratio", 0, "RATIO", "seed until uploaded / size is RATIO, then end"},               \
@@ -58,7 +60,7 @@ void transfer_init(struct transfer *t);
     {                                                                                              \
         "verbose", 'v', NULL, "log to standard error"                                              \
     }
-#define TRANSFER_N_OPTIONS 14
+#define TRANSFER_N_OPTIONS 15
 
 /* Handles option `index` of TRANSFER_OPTIONS; EXIT_OK or EXIT_USAGE. */
 int transfer_option(struct transfer *t, struct ui_options *o, int index);

@@ -192,6 +192,46 @@ static void deadlines_passed(void *ctx)
     timer_renew(n);
 }
 
+/* --- congestion control ---------------------------------------------------------------------- */
+
+bool tcp_congestion_set(const struct tcp *n, int fd)
+{
+    const char *name = n->congestion_control;
+    return *name == '\0' ||
+           setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) == 0;
+}
+
+/* On a socket of its own, so that a wrong name is known at once and not taken for a busy port. */
+static enum err_code congestion_check(const struct tcp *n, struct err *err)
+{
+    int family = n->config.bind4.family == ADDR_V4 ? AF_INET : AF_INET6;
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool is_set = fd >= 0 && tcp_congestion_set(n, fd);
+    int code = errno;
+    if (fd >= 0)
+        close(fd);
+    if (is_set)
+        return ERR_OK;
+    if (code == ENOENT)
+        return err_set(err, ERR_UNSUPPORTED, "this system has no such congestion control");
+    if (code == EPERM)
+        return err_set(err, ERR_UNSUPPORTED, "this congestion control is only for root here");
+    return err_set_at(err, ERR_IO, "cannot choose the congestion control", 0, (uint64_t)code, 0);
+}
+
+static enum err_code congestion_choose(struct tcp *n, struct err *err)
+{
+    const char *name = n->config.congestion_control;
+    if (!name)
+        return ERR_OK;
+    size_t len = strlen(name);
+    if (len == 0 || len >= sizeof n->congestion_control)
+        return err_set(err, ERR_UNSUPPORTED, "this system has no such congestion control");
+    memcpy(n->congestion_control, name, len + 1);
+    n->config.congestion_control = n->congestion_control;
+    return congestion_check(n, err);
+}
+
 /* --- listening ------------------------------------------------------------------------------- */
 
 static void listeners_close(struct tcp *n)
@@ -213,6 +253,7 @@ static enum err_code listener_open(struct tcp *n, struct tcp_listener *li, const
         return code;
     li->target.listener = li;
     li->can_accept = true;
+    tcp_congestion_set(n, li->fd);
     if (listen(li->fd, LISTEN_BACKLOG) < 0 || !watch(n, li->fd, &li->target, EPOLLIN))
         return err_set_at(err, ERR_IO, "cannot listen", port, (uint64_t)errno, 0);
     n->port = sockaddr_of_socket(li->fd).port;
@@ -289,6 +330,9 @@ static enum err_code tcp_open(struct tcp *n, struct err *err)
     if (code)
         return code;
     loop_poll_set(n->poll, true, false);
+    code = congestion_choose(n, err);
+    if (code)
+        return code;
     return n->config.is_listen_off ? ERR_OK : listen_somewhere(n, err);
 }
 
@@ -435,7 +479,7 @@ static void accept_some(struct tcp *n, struct tcp_listener *li)
 
 /* --- connecting ------------------------------------------------------------------------------ */
 
-static int connect_socket(const struct addr *from, const struct addr *to)
+static int connect_socket(const struct tcp *n, const struct addr *from, const struct addr *to)
 {
     int family = to->family == ADDR_V4 ? AF_INET : AF_INET6;
     int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -453,6 +497,7 @@ static int connect_socket(const struct addr *from, const struct addr *to)
             goto failed;
     }
     socket_prepare(fd);
+    tcp_congestion_set(n, fd);
     socklen_t len = sockaddr_from_addr(&ss, to);
     if (connect(fd, (struct sockaddr *)&ss, len) == 0 || errno == EINPROGRESS)
         return fd;
@@ -486,7 +531,8 @@ void tcp_connect(struct tcp *n, uint32_t conn, const struct addr *to)
     conn_set_deadline(c, &n->connecting, n->config.connect_us_max);
     const struct addr *from = to->family == ADDR_V4 ? &n->config.bind4 : &n->config.bind6;
     errno = EAFNOSUPPORT; /* also of a family that the user turned off */
-    c->fd = from->family != ADDR_NONE && from->family == to->family ? connect_socket(from, to) : -1;
+    bool is_on = from->family != ADDR_NONE && from->family == to->family;
+    c->fd = is_on ? connect_socket(n, from, to) : -1;
     if (c->fd < 0 || !conn_watch(c))
         tcp_conn_fail(c, ERR_IO, "cannot connect", errno);
 }

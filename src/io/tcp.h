@@ -85,7 +85,8 @@ struct tcp_config {
     uint32_t n_conns_max; /* sockets; 0: 4000, less if RLIMIT_NOFILE asks for it */
     size_t room_len;      /* queued per connection; 0: default */
     enum tcp_upload upload;
-    uint32_t connect_us_max; /* 0: TCP_CONNECT_US_MAX */
+    const char *congestion_control; /* of all connections (TCP_CONGESTION); NULL: the system's */
+    uint32_t connect_us_max;        /* 0: TCP_CONNECT_US_MAX */
 };
 
 /* Why sockets were refused or closed without the owner. */
@@ -98,6 +99,7 @@ struct tcp_counters {
     uint64_t unsent_len; /* of files, read or lent for a message that was not taken whole */
 };
 
+/* ERR_UNSUPPORTED: the system does not have that congestion control, or only for root. */
 enum err_code tcp_new(struct tcp **out, struct loop *l, const struct tcp_config *config,
                       const struct tcp_owner *owner, struct err *err) MUST_USE;
 void tcp_free(struct tcp *n);                  /* closes all at once; nothing is called back */

@@ -18,6 +18,7 @@
 #define TCP_UNSENT_LEN_MAX   (2048u * 1024u)
 #define TCP_UNSENT_US        2000u  /* ours: what the far side takes in that time, within these */
 #define TCP_RATE_US          10000u /* ours: and how long that is measured at least */
+#define TCP_CONGESTION_CAP   17u    /* the kernel's TCP_CA_NAME_MAX, and a zero */
 #define TCP_N_IOV_MAX        128u
 #define TCP_N_LOST_MAX       256u
 
@@ -72,6 +73,7 @@ struct tcp_listener {
 struct tcp {
     struct loop *loop;
     struct tcp_config config;
+    char congestion_control[TCP_CONGESTION_CAP]; /* "": the system's */
     struct tcp_owner owner;
     struct tcp_counters counters;
     struct mem mem;
@@ -93,6 +95,9 @@ struct tcp {
 };
 
 /* tcp.c */
+/* The congestion control that was asked for, if one was: before a socket is connected, and for those
+ * to be accepted, as bbr's pacing would stay; and after it, as routes may have named another. */
+bool tcp_congestion_set(const struct tcp *n, int fd);
 struct tcp_conn *tcp_conn_find(struct tcp *n, uint32_t id);
 void tcp_conn_fail(struct tcp_conn *c, enum err_code code, const char *what, int sys);
 void tcp_conn_destroy(struct tcp_conn *c); /* memory lives until the next tcp_read */

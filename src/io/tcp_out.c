@@ -568,6 +568,7 @@ static bool is_paced(int fd)
 void tcp_out_open(struct tcp_conn *c)
 {
     enum tcp_upload upload = c->tcp->config.upload;
+    tcp_congestion_set(c->tcp, c->fd);
     c->is_spliced = upload == TCP_UPLOAD_SPLICE || (upload == TCP_UPLOAD_AUTO && !is_paced(c->fd));
     c->unsent_len_max = TCP_UNSENT_LEN_MIN;
     c->rate_at_us = clock_now_us();

@@ -86,6 +86,7 @@ static enum err_code open_host(struct shoal_session *s, const struct shoal_sessi
         .log = &s->log,
         .net = {.bind4 = s->bind4,
                 .bind6 = s->bind6,
+                .congestion_control = o->congestion_control,
                 .port = o->port,
                 .port_last = (uint16_t)u64_min(65535, (uint64_t)o->port + PORT_SPREAD),
                 .is_port_strict = o->is_port_fixed},
@@ -133,8 +134,14 @@ static enum err_code open_all(struct shoal_session *s, const struct shoal_sessio
         snprintf(culprit, PATH_CAP, "%s", o->bind_addr);
         return err->code;
     }
-    if (open_machinery(s, o, err) || open_state(s, o->state_dir, culprit, err) ||
-        open_host(s, o, err) || open_engine(s, o, err))
+    if (open_machinery(s, o, err) || open_state(s, o->state_dir, culprit, err))
+        return err->code;
+    if (open_host(s, o, err)) {
+        if (err->code == ERR_UNSUPPORTED && o->congestion_control)
+            snprintf(culprit, PATH_CAP, "%s", o->congestion_control);
+        return err->code;
+    }
+    if (open_engine(s, o, err))
         return err->code;
     if (loop_async_new(&s->wake, s->loop, on_wake, s))
         return err_set(err, ERR_NO_MEMORY, "no memory for a session");

@@ -80,12 +80,15 @@ def ruling_congestion_control():
 
 def set_congestion_control(name):
     """By the routes to the namespace's addresses: its sysctl only takes what the machine allows to everybody. A kernel
-    that does not have it leaves things as they are."""
+    that does not have it leaves things as they are. The machine's own needs no word in the routes, where it would also
+    rule those who ask for another."""
     if ruling_congestion_control() == {name}:
         return
+    with open("/proc/sys/net/ipv4/tcp_congestion_control", encoding="ascii") as f:
+        named = [] if f.read().strip() == name else ["congctl", name]
     for n in range(1, 41):
         subprocess.run(["ip", "route", "replace", "local", address(n), "dev", "lo", "table", "local", "proto", "kernel",
-                        "scope", "host", "src", address(1), "congctl", name], stderr=subprocess.DEVNULL, check=False)
+                        "scope", "host", "src", address(1), *named], stderr=subprocess.DEVNULL, check=False)
 
 
 def wait_for(what, condition, seconds):

@@ -165,6 +165,8 @@ def usage_and_errors(place):
         f.write(b"d4:infoi1ee")
     r = shoal("get", place.path("bad.torrent"), expect=1)
     assert "bad.torrent" in r.stderr and "info" in r.stderr, r.stderr
+    r = shoal("seed", "--congestion-control", "nonesuch", place.path("bad.torrent"), expect=1)
+    assert "nonesuch" in r.stderr and "congestion control" in r.stderr and r.stderr.count("\n") == 1, r.stderr
     r = shoal("get", "magnet:?dn=x", expect=1)
     assert r.stderr.count("\n") == 1, r.stderr
 

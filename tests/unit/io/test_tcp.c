@@ -7,6 +7,8 @@
 #include "torrent_fixture.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -662,11 +664,36 @@ static void blocks_go_from_mappings(void **state)
     }
 }
 
-static void a_socket_that_paces_itself_is_known(void **state)
+static void assert_congestion_control(const struct side *s, const char *name)
+{
+    char ruling[TCP_CONGESTION_CAP] = "";
+    socklen_t len = sizeof ruling - 1;
+    int fd = tcp_conn_find(s->tcp, s->conn)->fd;
+    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, ruling, &len), 0);
+    assert_string_equal(ruling, name);
+}
+
+/* reno is the one that every Linux has, for everybody. */
+static void congestion_control_is_as_asked(void **state)
 {
     (void)state;
-    assert_true(tcp_is_paced("bbr") && tcp_is_paced("bbr2"));
-    assert_true(!tcp_is_paced("cubic") && !tcp_is_paced("reno") && !tcp_is_paced(""));
+    struct tcp_config config = config_v4();
+    config.congestion_control = "reno";
+    struct pair p = pair_make(&config);
+    pair_connect(&p, config.bind4);
+    assert_congestion_control(p.a, "reno");
+    assert_congestion_control(p.b, "reno");
+
+    const char *unknown[] = {"nonesuch", "", "a-name-that-is-too-long-for-the-kernel"};
+    for (size_t i = 0; i < COUNT_OF(unknown); i++) {
+        struct tcp_owner owner = {0};
+        struct tcp *none;
+        struct err err;
+        config.congestion_control = unknown[i];
+        assert_int_equal(tcp_new(&none, p.loop, &config, &owner, &err), ERR_UNSUPPORTED);
+        assert_null(none);
+    }
+    pair_clear(&p);
 }
 
 /* A mapping that the kernel cannot read stands for a file that was cut, or a disk that failed. */
@@ -696,42 +723,6 @@ static void a_torn_mapping_is_read_instead(void **state)
         assert_int_equal(tcp_counters(p.a->tcp)->n_file_maps, p.a->n_unmapped);
         pair_clear(&p);
     }
-}
-
-/* The message is longer than the file data in it, and may be taken up to its last bytes: the next
- * read must still fit the buffer (it once did not, and ran over its end). */
-static void a_batch_fits_its_buffer(void **state)
-{
-    (void)state;
-    size_t asked = TCP_BATCH_LEN + 32 * 13;
-    for (size_t taken = 0; taken <= asked; taken++) {
-        size_t next = tcp_batch_len_next(TCP_BATCH_LEN, asked, taken);
-        assert_true(next >= TCP_BATCH_LEN_MIN && next <= TCP_BATCH_LEN);
-    }
-    assert_int_equal(tcp_batch_len_next(TCP_BATCH_LEN_MIN, 1000, 1000), 2 * TCP_BATCH_LEN_MIN);
-}
-
-static void room_follows_the_rate(void **state)
-{
-    (void)state;
-    size_t max = 1u << 20;
-    assert_int_equal(tcp_room_len_next(max, 500u << 20, 1000000), max);
-    assert_int_equal(tcp_room_len_next(max, 1000000, 1000000), 500000);
-    assert_int_equal(tcp_room_len_next(max, 20000, 1000000), TCP_ROOM_LEN_MIN);
-    assert_int_equal(tcp_room_len_next(max, 0, 5000000), max);
-    assert_int_equal(tcp_room_len_next(max, 100000, 0), max);
-    assert_int_equal(tcp_room_len_next(1000, 10, 1000000), 1000);
-    /* the longest block, 128 KiB (BEP 3) and its head, always comes to fit */
-    assert_true(TCP_ROOM_LEN_MIN >= 131072 + 13);
-}
-
-static void unsent_follows_the_rate(void **state)
-{
-    (void)state;
-    assert_int_equal(tcp_unsent_len_next(0, 10000), TCP_UNSENT_LEN_MIN);
-    assert_int_equal(tcp_unsent_len_next(640000, 10000), TCP_UNSENT_LEN_MIN); /* 64 MB/s */
-    assert_int_equal(tcp_unsent_len_next(3000000, 10000), 1u << 20);          /* 300 MB/s */
-    assert_int_equal(tcp_unsent_len_next(SIZE_MAX / TCP_UNSENT_US, 0), TCP_UNSENT_LEN_MAX);
 }
 
 static void send_longest(struct side *s)
@@ -964,11 +955,8 @@ int main(void)
         cmocka_unit_test(blocks_go_from_mappings),
         cmocka_unit_test(a_torn_mapping_is_read_instead),
         cmocka_unit_test(a_torn_mapping_without_a_file_closes),
-        cmocka_unit_test(a_socket_that_paces_itself_is_known),
-        cmocka_unit_test(unsent_follows_the_rate),
+        cmocka_unit_test(congestion_control_is_as_asked),
         cmocka_unit_test(data_in_memory_needs_no_worker),
-        cmocka_unit_test(a_batch_fits_its_buffer),
-        cmocka_unit_test(room_follows_the_rate),
         cmocka_unit_test(the_longest_blocks_never_wait_for_ever),
         cmocka_unit_test(cold_data_waits_for_its_worker),
         cmocka_unit_test(a_file_that_cannot_be_read_closes),
