@@ -477,12 +477,17 @@ bool hash_fetch_on_reject(struct hash_fetch *f, uint64_t now_us, uint32_t conn,
 
 /* --- time ------------------------------------------------------------------------------------ */
 
+static uint64_t timeout_at_us(const struct fetch_request *r)
+{
+    return r->sent_at_us + (r->kind == WANT_LEAVES ? HASH_LEAVES_US : HASH_TIMEOUT_US);
+}
+
 void hash_fetch_on_tick(struct hash_fetch *f, uint64_t now_us)
 {
     for (uint32_t i = 0; i < HASH_PEERS_MAX; i++) {
         struct fetch_peer *p = &f->peers[i];
         for (uint8_t k = p->n_out; k-- > 0;) {
-            if (now_us < p->out[k].sent_at_us + HASH_TIMEOUT_US)
+            if (now_us < timeout_at_us(&p->out[k]))
                 continue;
             struct fetch_request r = take_request(p, k);
             set_state(f, &r, PART_TODO);
@@ -513,7 +518,7 @@ uint64_t hash_fetch_deadline_us(const struct hash_fetch *f)
     for (uint32_t i = 0; i < HASH_PEERS_MAX; i++) {
         const struct fetch_peer *p = &f->peers[i];
         for (uint8_t k = 0; k < p->n_out; k++)
-            at = u64_min(at, p->out[k].sent_at_us + HASH_TIMEOUT_US);
+            at = u64_min(at, timeout_at_us(&p->out[k]));
         for (int kind = 0; kind < 2; kind++)
             if (is_working && p->idle_until_us[kind])
                 at = u64_min(at, p->idle_until_us[kind]);

@@ -33,6 +33,7 @@
 #define HASH_PEER_REQUESTS  4u               /* ours: out to one peer at once */
 #define HASH_LEAVES_MAX     16u              /* ours: pieces whose leaves are wanted at once */
 #define HASH_TIMEOUT_US     (20u * US_PER_S) /* ours */
+#define HASH_LEAVES_US      (4u * US_PER_S) /* ours: the same for leaves, as a piece waits for them */
 #define HASH_REJECT_WAIT_US (20u * US_PER_S) /* ours: a peer that rejected, or was silent, waits */
 
 struct hash_fetch;

@@ -289,9 +289,7 @@ static bool may_duplicate(const struct pick *k, const struct picker_partial *t,
     if (k->peer->pace_us)
         patience_us = u64_min(patience_us, (uint64_t)PICKER_N_PACES * k->peer->pace_us);
     patience_us = u64_max(patience_us, PICKER_YOUNG_US);
-    if (t->sole)
-        patience_us = 3 * PICKER_STALE_US;
-    else if (!is_end && q->peer->speed >= k->peer->speed)
+    if (t->sole || (!is_end && q->peer->speed >= k->peer->speed))
         patience_us = PICKER_STALE_US;
     if (b->n_active >= PICKER_N_COPIES_MAX) { /* all of them asked of stallers? */
         if (!is_end)

@@ -66,7 +66,7 @@
 #define SAVE_US                   (200u * US_PER_MS) /* ours: resume data, while pieces complete */
 #define SYNC_US                   (20u * US_PER_S)   /* ours */
 #define SYNC_LEN                  (256u << 20)       /* ours: or after so many bytes */
-#define LEAVES_WAIT_US            (30u * US_PER_S)   /* ours: then a bad piece starts over */
+#define LEAVES_WAIT_US            (15u * US_PER_S)   /* ours: then a bad piece starts over */
 #define EARLY_LEN_MAX             (4u << 20) /* ours: bitfields of all peers of a torrent, likewise */
 #define EARLY_HAVES_MAX           8192u      /* ours: HAVEs kept until metadata is here */
 #define UNREQUESTED_MAX           64u        /* ours: blocks never asked for, per peer */
@@ -480,6 +480,8 @@ void peer_on_metadata(struct peer *p, struct bytes payload);
 void peer_metadata_serve(struct peer *p);
 void peer_hash_join(struct peer *p);
 void peer_hash_work(struct peer *p); /* asks for hashes */
+/* Asks all peers; first those who sent blocks and are not suspected of bad ones: a liar keeps still. */
+void torrent_ask_for_hashes(struct torrent *t);
 void peer_on_hashes(struct peer *p, const struct wire_msg *m);
 void peer_on_hash_reject(struct peer *p, const struct wire_msg *m);
 void peer_on_hash_request(struct peer *p, const struct wire_msg *m);

@@ -157,8 +157,7 @@ void torrent_metadata_tick(struct torrent *t)
         (t->state != TORRENT_METADATA && hash_fetch_deadline_us(t->hash_fetch) > t->s->now_us))
         return;
     hash_fetch_on_tick(t->hash_fetch, t->s->now_us);
-    LIST_EACH(&t->peers, p, struct peer, in_torrent)
-    peer_hash_work(p);
+    torrent_ask_for_hashes(t);
 }
 
 void peer_metadata_join(struct peer *p)
@@ -292,12 +291,17 @@ void peer_metadata_serve(struct peer *p)
 
 /* --- hashes (BEP 52): asking ----------------------------------------------------------------- */
 
-void peer_hash_join(struct peer *p)
+static void peer_hash_enter(struct peer *p)
 {
     struct torrent *t = p->t;
     if (!t->hash_fetch || p->is_hash_peer || !p->is_in_picker || !peer_can(p, WIRE_V2))
         return;
     p->is_hash_peer = hash_fetch_add_peer(t->hash_fetch, p->id) == ERR_OK;
+}
+
+void peer_hash_join(struct peer *p)
+{
+    peer_hash_enter(p);
     peer_hash_work(p);
 }
 
@@ -313,6 +317,31 @@ static const struct bitset *peer_bits(struct peer *p)
         bitset_set_all(&t->all);
     }
     return &t->all;
+}
+
+/* What a peer gave us speaks for it, unless it may have been a liar's. */
+static uint64_t peer_merit(const struct peer *p)
+{
+    bool is_suspect = p->is_in_picker && blame_is_suspect(&p->t->blame, p->pp.sender);
+    return is_suspect ? 0 : p->down.total;
+}
+
+void torrent_ask_for_hashes(struct torrent *t)
+{
+    struct peer *ranked[HASH_PEERS_MAX];
+    uint32_t n = 0;
+    LIST_EACH(&t->peers, p, struct peer, in_torrent)
+    {
+        peer_hash_enter(p);
+        uint32_t at = p->is_hash_peer ? n++ : 0;
+        assert(n <= HASH_PEERS_MAX);
+        for (; p->is_hash_peer && at > 0 && peer_merit(ranked[at - 1]) < peer_merit(p); at--)
+            ranked[at] = ranked[at - 1];
+        if (p->is_hash_peer)
+            ranked[at] = p;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        peer_hash_work(ranked[i]);
 }
 
 void peer_hash_work(struct peer *p)

@@ -255,13 +255,19 @@ static bool piece_wait_for_leaves(struct piece_in *pi)
         return false;
     pi->stage = PIECE_WAITING_LEAVES;
     pi->leaves_until_us = t->s->now_us + LEAVES_WAIT_US;
-    LIST_EACH(&t->peers, p, struct peer, in_torrent)
-    {
-        peer_hash_join(p);
-        peer_hash_work(p);
-    }
+    torrent_update_parole(t);
+    torrent_ask_for_hashes(t);
     session_mark_torrent(t);
     return true;
+}
+
+/* Whose blocks they were is kept, until a good copy tells which were bad. */
+static void piece_start_over(struct piece_in *pi)
+{
+    if (piece_read_back(pi))
+        return;
+    piece_record_blocks(pi);
+    piece_reset(pi);
 }
 
 static void piece_is_bad(struct piece_in *pi)
@@ -290,10 +296,8 @@ static void piece_is_bad(struct piece_in *pi)
         piece_reset(pi);
         return;
     }
-    if (piece_wait_for_leaves(pi) || piece_read_back(pi))
-        return;
-    piece_record_blocks(pi);
-    piece_reset(pi);
+    if (!piece_wait_for_leaves(pi))
+        piece_start_over(pi);
 }
 
 static void piece_read_to_hash(struct piece_in *pi)
@@ -604,8 +608,12 @@ uint64_t torrent_leaves_deadline_us(const struct torrent *t)
 void torrent_leaves_expire(struct torrent *t)
 {
     LIST_EACH(&t->pieces, pi, struct piece_in, in_torrent)
-    if (pi->stage == PIECE_WAITING_LEAVES && t->s->now_us >= pi->leaves_until_us)
-        piece_reset(pi);
+    if (pi->stage == PIECE_WAITING_LEAVES && t->s->now_us >= pi->leaves_until_us) {
+        if (pi->is_preloaded)
+            piece_reset(pi);
+        else
+            piece_start_over(pi);
+    }
 }
 
 /* --- storage was opened again ---------------------------------------------------------------- */

@@ -300,6 +300,30 @@ static void test_reject_and_timeout(void **state)
     end(&w);
 }
 
+/* A piece waits for its leaves, so that they are asked of the next peer sooner. */
+static void test_leaves_time_out_sooner(void **state)
+{
+    (void)state;
+    static struct world w;
+    struct merkle_request q, q2;
+    uint64_t lens[] = {100 * 64 * KIB};
+    begin(&w, 64 * KIB, lens, 1);
+    fetch_layers(&w);
+    assert_int_equal(hash_fetch_want_leaves(w.fetch, 3), ERR_OK);
+    assert_true(next(&w, 10, 7, &q));
+    assert_int_equal(hash_fetch_add_peer(w.fetch, 8), ERR_OK);
+    assert_false(next(&w, 10, 8, &q2)); /* one at a time */
+    uint64_t now = 10 + HASH_LEAVES_US;
+    assert_int_equal(hash_fetch_deadline_us(w.fetch), now);
+    hash_fetch_on_tick(w.fetch, now);
+    hash_fetch_check(w.fetch);
+    assert_int_equal(hash_fetch_counts(w.fetch).n_timeouts, 1);
+    assert_false(next(&w, now, 7, &q2));
+    assert_true(next(&w, now, 8, &q2));
+    assert_true(merkle_request_equal(&q, &q2));
+    end(&w);
+}
+
 /* --- who is asked for what ------------------------------------------------------------------- */
 
 static void test_have(void **state)
@@ -593,6 +617,7 @@ int main(void)
         cmocka_unit_test(test_wrong_number),
         cmocka_unit_test(test_unasked),
         cmocka_unit_test(test_reject_and_timeout),
+        cmocka_unit_test(test_leaves_time_out_sooner),
         cmocka_unit_test(test_have),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_serve_refuses),
