@@ -4,7 +4,7 @@ settings, in a network namespace of its own.
 
 usage: bench/swarm.py [--size 2G] [--runs 5] [--pairs shoal:shoal,...] [--eight shoal,...] [--kind v1|v2] [--cc bbr]
                       [--disk DIR] [--json] [--out FILE]
-       bench/swarm.py --full [--runs 5] [--minutes 20] [--out FILE]
+       bench/swarm.py --full [--runs 5] [--minutes 34] [--out FILE]
 
 A pair is seed:downloader; shoal+cubic is shoal told to use that, whatever rules. --eight NAME is one seed and eight
 downloaders of 512 MiB that trade with each other. Without --disk all lies on tmpfs. --full measures everything that
@@ -310,13 +310,14 @@ def eight_cases(clients, opt, cc):
 
 
 def full_cases(opt):
-    v2 = "shoal:shoal,libtorrent:libtorrent,shoal:libtorrent,libtorrent:shoal"
+    told = ",shoal+cubic:shoal,shoal+cubic:libtorrent,shoal+cubic:rtorrent,shoal+cubic:aria2"
+    v2 = "shoal:shoal,libtorrent:libtorrent,shoal:libtorrent,libtorrent:shoal,shoal+cubic:shoal,shoal+cubic:libtorrent"
     disk = opt.disk or "/var/tmp"
     fast = DEFAULT_PAIRS + ",shoal:libtorrent,shoal:rtorrent,shoal:aria2"
-    return (pair_cases(FULL_PAIRS, opt, "v1", "bbr") + pair_cases(fast, opt, "v1", "cubic")
-            + pair_cases(v2, opt, "v2", "bbr") + eight_cases(FULL_CLIENTS, opt, "bbr")
+    return (pair_cases(FULL_PAIRS + told, opt, "v1", "bbr") + pair_cases(fast, opt, "v1", "cubic")
+            + pair_cases(v2, opt, "v2", "bbr") + eight_cases(FULL_CLIENTS + ",shoal+cubic", opt, "bbr")
             + eight_cases("shoal,rtorrent,aria2", opt, "cubic")
-            + pair_cases("shoal:shoal,libtorrent:libtorrent,rtorrent:rtorrent", opt, "v1", "bbr", disk)
+            + pair_cases("shoal:shoal,libtorrent:libtorrent,rtorrent:rtorrent,shoal+cubic:shoal", opt, "v1", "bbr", disk)
             + pair_cases("shoal:shoal,rtorrent:rtorrent", opt, "v1", "cubic", disk))
 
 
@@ -355,7 +356,7 @@ def main():
     p.add_argument("--disk-size", default="1G")
     p.add_argument("--patience", type=int, default=60, help="seconds that one transfer may take")
     p.add_argument("--runs", type=int, default=5)
-    p.add_argument("--minutes", type=float, default=20, help="no case begins after them")
+    p.add_argument("--minutes", type=float, default=34, help="no case begins after them")
     p.add_argument("--pairs", default=DEFAULT_PAIRS)
     p.add_argument("--eight", default="")
     p.add_argument("--kind", default="v1")

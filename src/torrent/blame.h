@@ -2,8 +2,8 @@
  *
  * v1: a piece has one hash, so a piece that fails names nobody unless one peer sent all of it.
  * Then the SHA-1 of each block is kept with its sender; when a good copy of the piece is here, the
- * senders of the blocks that differ are named, exactly those. v2: a leaf names its sender at once;
- * blame is not asked.
+ * senders of the blocks that differ are named, exactly those. v2: proven leaves name senders at once;
+ * where no peer gives them in time, it goes as in v1.
  *
  *     piece fails --> blame_on_bad --sole sender--> named at once
  *                         |
