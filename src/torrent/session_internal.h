@@ -480,7 +480,7 @@ void peer_on_metadata(struct peer *p, struct bytes payload);
 void peer_metadata_serve(struct peer *p);
 void peer_hash_join(struct peer *p);
 void peer_hash_work(struct peer *p); /* asks for hashes */
-/* Asks all peers; first those who sent blocks and are not suspected of bad ones: a liar keeps still. */
+/* Asks all peers, in the order of what they gave, suspects last: a liar keeps still. */
 void torrent_ask_for_hashes(struct torrent *t);
 void peer_on_hashes(struct peer *p, const struct wire_msg *m);
 void peer_on_hash_reject(struct peer *p, const struct wire_msg *m);

@@ -326,6 +326,15 @@ static uint64_t peer_merit(const struct peer *p)
     return is_suspect ? 0 : p->down.total;
 }
 
+static uint32_t rank_peer(struct peer **ranked, uint32_t n, struct peer *p)
+{
+    uint32_t at = n;
+    for (; at > 0 && peer_merit(ranked[at - 1]) < peer_merit(p); at--)
+        ranked[at] = ranked[at - 1];
+    ranked[at] = p;
+    return n + 1;
+}
+
 void torrent_ask_for_hashes(struct torrent *t)
 {
     struct peer *ranked[HASH_PEERS_MAX];
@@ -333,12 +342,9 @@ void torrent_ask_for_hashes(struct torrent *t)
     LIST_EACH(&t->peers, p, struct peer, in_torrent)
     {
         peer_hash_enter(p);
-        uint32_t at = p->is_hash_peer ? n++ : 0;
-        assert(n <= HASH_PEERS_MAX);
-        for (; p->is_hash_peer && at > 0 && peer_merit(ranked[at - 1]) < peer_merit(p); at--)
-            ranked[at] = ranked[at - 1];
+        assert(n < HASH_PEERS_MAX || !p->is_hash_peer);
         if (p->is_hash_peer)
-            ranked[at] = p;
+            n = rank_peer(ranked, n, p);
     }
     for (uint32_t i = 0; i < n; i++)
         peer_hash_work(ranked[i]);
