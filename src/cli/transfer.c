@@ -104,41 +104,41 @@ static bool read_option(struct transfer *t, struct ui_options *o, int index)
     struct shoal_session_options *s = &t->session_options;
     struct shoal_torrent_options *w = &t->torrent_options;
     switch (index) {
-    case 0:
+    case TRANSFER_DIR:
         w->dir = o->value;
         return true;
-    case 1:
+    case TRANSFER_PEER:
         return transfer_list_add(o, t->peers, &w->n_peers);
-    case 2:
+    case TRANSFER_PORT:
         return read_port(o, s);
-    case 3:
+    case TRANSFER_BIND:
         return read_bind(o, s);
-    case 4:
+    case TRANSFER_CONGESTION_CONTROL:
         s->congestion_control = o->value;
         return true;
-    case 5:
+    case TRANSFER_MAX_DOWN:
         return ui_read_size(o, &s->max_down_per_s);
-    case 6:
+    case TRANSFER_MAX_UP:
         return ui_read_size(o, &s->max_up_per_s);
-    case 7:
+    case TRANSFER_SEED_RATIO:
         t->is_seed_after = true;
         return read_ratio(o, &w->seed_ratio);
-    case 8:
+    case TRANSFER_SEED_TIME:
         t->is_seed_after = true;
         return ui_read_duration_s(o, &w->seed_time_s);
-    case 9:
+    case TRANSFER_STATE_DIR:
         s->state_dir = o->value;
         return true;
-    case 10:
+    case TRANSFER_CHECK:
         w->check = SHOAL_CHECK_ALL;
         return true;
-    case 11:
+    case TRANSFER_NO_PEX:
         s->is_pex_off = true;
         return true;
-    case 12:
+    case TRANSFER_JSON:
         t->is_json = true;
         return true;
-    case 13:
+    case TRANSFER_QUIET:
         t->is_quiet = true;
         return true;
     default:

@@ -40,27 +40,44 @@ struct transfer {
 
 void transfer_init(struct transfer *t);
 
-/* Options that both commands take, to be put into their tables. */
+/* Options that both commands take come first in their tables; what they do is in transfer.c. */
+enum {
+    TRANSFER_DIR,
+    TRANSFER_PEER,
+    TRANSFER_PORT,
+    TRANSFER_BIND,
+    TRANSFER_CONGESTION_CONTROL,
+    TRANSFER_MAX_DOWN,
+    TRANSFER_MAX_UP,
+    TRANSFER_SEED_RATIO,
+    TRANSFER_SEED_TIME,
+    TRANSFER_STATE_DIR,
+    TRANSFER_CHECK,
+    TRANSFER_NO_PEX,
+    TRANSFER_JSON,
+    TRANSFER_QUIET,
+    TRANSFER_VERBOSE,
+    TRANSFER_N_OPTIONS
+};
 #define TRANSFER_OPTIONS                                                                           \
-    {"dir", 'd', "DIR", "folder of the data (default: the current one)"},                          \
-        {"peer", 0, "HOST:PORT", "connect to this peer; may be repeated"},                         \
-        {"port", 'p', "PORT", "listen on this port (default: one that is free)"},                  \
-        {"bind", 0, "ADDR", "listen on this address and dial from it"},                            \
-        {"congestion-control", 0, "NAME",                                                          \
-         "of TCP to peers: cubic, bbr, lp (default: the system's)"},                               \
-        {"max-down", 0, "SIZE", "at most so many bytes a second down"},                            \
-        {"max-up", 0, "SIZE", "at most so many bytes a second up"},                                \
-        {"seed-ratio", 0, "RATIO", "seed until uploaded / size is RATIO, then end"},               \
-        {"seed-time", 0, "TIME", "seed for so long, then end (90, 15m, 2h, 1d)"},                  \
-        {"state-dir", 0, "DIR", "resume data (default: ~/.local/state/shoal)"},                    \
-        {"check", 0, NULL, "hash all data on disk first"},                                         \
-        {"no-pex", 0, NULL, "no exchange of addresses with peers"},                                \
-        {"json", 0, NULL, "one JSON object per event and line on standard output"},                \
-        {"quiet", 'q', NULL, "no progress line"},                                                  \
-    {                                                                                              \
-        "verbose", 'v', NULL, "log to standard error"                                              \
-    }
-#define TRANSFER_N_OPTIONS 15
+    [TRANSFER_DIR] = {"dir", 'd', "DIR", "folder of the data (default: the current one)"},         \
+    [TRANSFER_PEER] = {"peer", 0, "HOST:PORT", "connect to this peer; may be repeated"},           \
+    [TRANSFER_PORT] = {"port", 'p', "PORT", "listen on this port (default: one that is free)"},    \
+    [TRANSFER_BIND] = {"bind", 0, "ADDR", "listen on this address and dial from it"},              \
+    [TRANSFER_CONGESTION_CONTROL] = {"congestion-control", 0, "NAME",                              \
+                                     "of TCP to peers: cubic, bbr, lp (default: the system's)"},   \
+    [TRANSFER_MAX_DOWN] = {"max-down", 0, "SIZE", "at most so many bytes a second down"},          \
+    [TRANSFER_MAX_UP] = {"max-up", 0, "SIZE", "at most so many bytes a second up"},                \
+    [TRANSFER_SEED_RATIO] = {"seed-ratio", 0, "RATIO",                                             \
+                             "seed until uploaded / size is RATIO, then end"},                     \
+    [TRANSFER_SEED_TIME] = {"seed-time", 0, "TIME",                                                \
+                            "seed for so long, then end (90, 15m, 2h, 1d)"},                       \
+    [TRANSFER_STATE_DIR] = {"state-dir", 0, "DIR", "resume data (default: ~/.local/state/shoal)"}, \
+    [TRANSFER_CHECK] = {"check", 0, NULL, "hash all data on disk first"},                          \
+    [TRANSFER_NO_PEX] = {"no-pex", 0, NULL, "no exchange of addresses with peers"},                \
+    [TRANSFER_JSON] = {"json", 0, NULL, "one JSON object per event and line on standard output"},  \
+    [TRANSFER_QUIET] = {"quiet", 'q', NULL, "no progress line"},                                   \
+    [TRANSFER_VERBOSE] = {"verbose", 'v', NULL, "log to standard error"}
 
 /* Handles option `index` of TRANSFER_OPTIONS; EXIT_OK or EXIT_USAGE. */
 int transfer_option(struct transfer *t, struct ui_options *o, int index);
