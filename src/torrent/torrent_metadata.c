@@ -328,8 +328,9 @@ static uint64_t peer_merit(const struct peer *p)
 
 static uint32_t rank_peer(struct peer **ranked, uint32_t n, struct peer *p)
 {
+    const uint64_t merit = peer_merit(p);
     uint32_t at = n;
-    for (; at > 0 && peer_merit(ranked[at - 1]) < peer_merit(p); at--)
+    for (; at > 0 && peer_merit(ranked[at - 1]) < merit; at--)
         ranked[at] = ranked[at - 1];
     ranked[at] = p;
     return n + 1;
